@@ -1,0 +1,61 @@
+"""`Sample`, one record whose media may be missing, and `Batch`, several collated.
+
+readers -> Sample -> (prepare) -> Batch -> model
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from sensorium.features import Features
+from sensorium.media import Media, Source
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One record.
+
+    id:       unique in its data set
+    columns:  media by column name, decoded or still a `Source`; a missing one is absent, never None
+    modality: the modality of every column of the data set, also of the ones that this record lacks
+    meanings: what the record means, as keys (`"thing:1f600"`, `"caption:grinning face"`); records that share
+              one key are positives of each other in contrastive training and equally right in retrieval
+    fields:   everything that no encoder sees: labels, split, language, licence
+    """
+
+    id: str
+    columns: Mapping[str, Media | Source]
+    modality: Mapping[str, str]
+    meanings: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a batch of B records, P of which have it.
+
+    inputs:  what the encoder's `prepare` made of the P present media (tensors with P rows, in batch order), or
+             their `Features` when a frozen encoder was read from the feature cache
+    present: bool[B], True where the record has this column; P = present.sum()
+    """
+
+    modality: str
+    inputs: dict[str, Tensor] | Features
+    present: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B collated records. meanings: int64[B, K] hashes of the meaning keys, padded with -1 (shared by nobody)."""
+
+    ids: tuple[str, ...]
+    columns: dict[str, Column]
+    meanings: Tensor
+    fields: dict[str, list]
+
+    def __len__(self) -> int:
+        return len(self.ids)
