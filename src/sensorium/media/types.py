@@ -40,8 +40,8 @@ Media = Image | Audio | Video | Text
 class MediaError(ValueError):
     """Media that cannot be decoded: which file, what was got, what is accepted.
 
-    Everything in `sensorium.media` raises this and nothing else for bad input, so that one `except MediaError`
-    is enough to quarantine a record.
+    Everything in `sensorium.media` raises this and nothing else for bad input, so that one
+    `except MediaError` is enough to quarantine a record.
     """
 
     def __init__(self, file: str | Path, got: str, accepted: str) -> None:
