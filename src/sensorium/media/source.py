@@ -152,27 +152,29 @@ class Source:
         rate: int = 16_000,
         frames: int = 8,
         fps: float | None = None,
+        short_side: int | None = None,
     ) -> Media:
-        """The media. `ground` is for pictures, `rate` for sound, `frames` or `fps` for video.
+        """The media. `ground` is for pictures, `rate` for sound, `frames` or `fps` for video, `short_side` (a
+        number of pixels to scale larger ones down to) for both kinds of picture.
 
         Raises `MediaError` for whatever cannot be decoded or exceeds the limits.
         """
         # Imported here so that listing and hashing files needs neither Pillow nor the codecs.
         if self.modality == "image":
-            from sensorium.media import image
+            from sensorium.media.image import decode as decode_image
 
-            return image.decode(self, limits=limits, ground=ground)
+            return decode_image(self, limits=limits, ground=ground, short_side=short_side)
         if self.modality == "audio":
-            from sensorium.media import audio
+            from sensorium.media.audio import decode as decode_audio
 
-            return audio.decode(self, limits=limits, rate=rate)
+            return decode_audio(self, limits=limits, rate=rate)
         if self.modality == "video":
-            from sensorium.media import video
+            from sensorium.media.video import decode as decode_video
 
-            return video.decode(self, limits=limits, frames=frames, fps=fps)
-        from sensorium.media import text
+            return decode_video(self, limits=limits, frames=frames, fps=fps, short_side=short_side)
+        from sensorium.media.text import decode as decode_text
 
-        return text.decode(self, limits=limits)
+        return decode_text(self, limits=limits)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Source):

@@ -1,0 +1,141 @@
+"""Sound bytes -> Audio: mono float32[T] in [-1, 1] at the rate asked for.
+
+bytes -> kind by signature -> libsndfile, or FFmpeg where that fails -> mean of channels -> soxr -> Audio
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import soundfile
+import soxr
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+
+from sensorium.media.boundary import refusing
+from sensorium.media.container import CODECS, DEMUXERS, opened
+from sensorium.media.limits import LIMITS, Limits
+from sensorium.media.signatures import HEAD, kind_of
+from sensorium.media.source import Source, as_source
+from sensorium.media.types import Audio, MediaError
+
+ACCEPTED = "WAV, FLAC, OGG (Vorbis, Opus), MP3 or M4A (AAC), or the sound track of MP4, WebM, MKV or AVI"
+
+_LIBSNDFILE_KINDS = ("WAV sound", "FLAC sound", "OGG sound", "MP3 sound")
+_RATES = (1_000, 768_000)  # samples per second that recordings have; others are damage or an attack
+_BLOCK = 2**18  # samples of all channels decoded at once
+_LOUDEST = 16.0  # a float file may exceed full scale (clipped); 24 dB beyond it, it is not in [-1, 1] at all
+_UNKNOWN_LENGTH = 2**62  # libsndfile's frame count for files that do not state one is about 2**63
+
+
+def decode(media: Source | bytes | str | os.PathLike, limits: Limits = LIMITS, rate: int = 16_000) -> Audio:
+    """Mono sound at `rate` samples per second (bytes are a file's content, a string is its path).
+
+    Channels are averaged; samples beyond full scale are clipped. Sound of a video file starts where its
+    track starts.
+
+    Raises `MediaError` for other formats, damaged files, files without sound or without a single sample, and
+    beyond the limits: seconds are counted while decoding, so a small file that unpacks to hours stops early.
+    """
+    if not isinstance(rate, int) or not _RATES[0] <= rate <= _RATES[1]:
+        raise ValueError(f"rate: got {rate!r}; expected whole samples per second, such as 16000")
+    source = as_source("audio", media)
+    with source.open(limits) as stream:
+        kind = kind_of(stream.read(HEAD))
+    if kind not in DEMUXERS:
+        raise MediaError(source.name, kind, ACCEPTED)
+    with refusing(source.name, f"a {kind} file", ACCEPTED):
+        if kind in _LIBSNDFILE_KINDS:
+            try:
+                return _by_libsndfile(source, limits, rate)
+            except soundfile.LibsndfileError:
+                pass  # a codec it does not have (ADPCM variants, Speex …): FFmpeg judges
+        return _by_ffmpeg(source, limits, rate)
+
+
+def _by_libsndfile(source: Source, limits: Limits, rate: int) -> Audio:
+    with source.open(limits) as stream, soundfile.SoundFile(stream) as sound:
+        stated = sound.frames
+        if _UNKNOWN_LENGTH > stated > limits.seconds * sound.samplerate:
+            raise _too_long(source, stated / sound.samplerate, limits)
+
+        def blocks() -> Iterator[np.ndarray]:
+            rows = max(1, _BLOCK // sound.channels)
+            done = 0
+            while len(block := sound.read(rows, dtype="float32", always_2d=True)):
+                done += len(block)
+                yield block.mean(axis=1)
+            if done < stated < _UNKNOWN_LENGTH:
+                raise MediaError(
+                    source.name,
+                    f"sound that breaks off after {done:,} of {stated:,} samples",
+                    "complete files",
+                )
+
+        return _collect(source, blocks(), sound.samplerate, limits, rate)
+
+
+def _by_ffmpeg(source: Source, limits: Limits, rate: int) -> Audio:
+    with opened(source, tuple(DEMUXERS), ACCEPTED, limits) as container:
+        track = container.streams.best("audio")
+        if track is None:
+            raise MediaError(source.name, "a video without a sound track", ACCEPTED)
+        assert isinstance(track, AudioStream)
+        codec = track.codec_context
+        if codec is None or codec.name not in CODECS:
+            raise MediaError(source.name, f"sound compressed as {codec and codec.name}", ACCEPTED)
+
+        def blocks() -> Iterator[np.ndarray]:
+            for frame in container.decode(track):
+                if frame.sample_rate != codec.sample_rate:
+                    raise MediaError(source.name, "sound whose sample rate changes midway", ACCEPTED)
+                yield _mono(frame)
+
+        return _collect(source, blocks(), codec.sample_rate, limits, rate)
+
+
+def _mono(frame: AudioFrame) -> np.ndarray:
+    """float32[T] in [-1, 1] of FFmpeg's samples: planar [C, T] or packed [1, T * C], integers or floats."""
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype == np.uint8:
+        return ((samples.astype(np.float32) - 128) / 128).mean(axis=0)
+    if samples.dtype.kind == "i":
+        return (samples / np.float32(2 ** (8 * samples.dtype.itemsize - 1))).mean(axis=0, dtype=np.float32)
+    return samples.mean(axis=0, dtype=np.float32)
+
+
+def _collect(
+    source: Source, blocks: Iterator[np.ndarray], source_rate: int, limits: Limits, rate: int
+) -> Audio:
+    """Mono float32[T] blocks -> one Audio, resampled block by block so that memory holds the result only."""
+    if not _RATES[0] <= source_rate <= _RATES[1]:
+        raise MediaError(
+            source.name, f"{source_rate} samples per second", f"{_RATES[0]} to {_RATES[1]} per second"
+        )
+    resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32") if source_rate != rate else None
+    done, parts = 0, []
+    for block in blocks:
+        done += len(block)
+        if done > limits.seconds * source_rate:
+            raise _too_long(source, done / source_rate, limits)
+        peak = float(np.abs(block).max(initial=0.0))
+        if not peak <= _LOUDEST:  # also when it is not a number
+            raise MediaError(source.name, f"samples as large as {peak:g}", "samples in [-1, 1]")
+        parts.append(block if resampler is None else resampler.resample_chunk(block))
+    if done == 0:
+        raise MediaError(source.name, "sound without a single sample", "at least one sample")
+    if resampler is not None:
+        parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    return Audio(np.clip(np.concatenate(parts), -1.0, 1.0), rate)
+
+
+def _too_long(source: Source, seconds: float, limits: Limits) -> MediaError:
+    return MediaError(
+        source.name,
+        f"{seconds:,.1f} seconds of sound or more",
+        f"at most {limits.seconds:,.1f} (raise it with Limits(seconds=…))",
+    )
