@@ -169,7 +169,9 @@ def _unzip(archive: Path, folder: Path) -> None:
         for entry in opened.infolist():
             inside = PurePosixPath(entry.filename.replace("\\", "/"))
             if inside.is_absolute() or ".." in inside.parts or ":" in entry.filename:
-                raise WeightsError(f"{archive.name}: entry {entry.filename!r} points outside the archive; not unpacked")
+                raise WeightsError(
+                    f"{archive.name}: entry {entry.filename!r} points outside the archive; not unpacked"
+                )
             if stat.S_ISLNK(entry.external_attr >> 16):
                 raise WeightsError(f"{archive.name}: entry {entry.filename!r} is a link; not unpacked")
             target = folder / inside
@@ -223,7 +225,11 @@ def _from_hub(source: str, sha256: str | None, offline: bool) -> Path:
                 )
             )
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            hint = "not cached and the network is forbidden (offline)" if offline else "check the name and network"
+            hint = (
+                "not cached and the network is forbidden (offline)"
+                if offline
+                else "check the name and network"
+            )
             raise WeightsError(f"{source}: {str(error).strip().splitlines()[0]}; {hint}") from error
         if not offline:
             marker.parent.mkdir(parents=True, exist_ok=True)

