@@ -1,0 +1,10 @@
+"""(model, batch) -> dict of named scalar losses, whose sum is the total; one file an objective.
+
+info_nce.py: softmax over the rows of the batch.
+canonical_correlation.py: no gradient at all; features -> affine maps, in closed form.
+"""
+
+from sensorium.objectives.canonical_correlation import Alignment, align
+from sensorium.objectives.info_nce import InfoNCE
+
+__all__ = ["Alignment", "InfoNCE", "align"]

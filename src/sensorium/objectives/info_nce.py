@@ -1,0 +1,82 @@
+"""InfoNCE over every pair of columns: which of all rows means the same as this one?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sensorium.objectives.chunked import sum_over_rows
+from sensorium.objectives.column_pairs import EmbeddingsLike, PairWeights, column_pairs
+from sensorium.objectives.global_batch import mean_over_processes, world_size
+
+
+@dataclass(frozen=True)
+class InfoNCE:
+    """(model, batch) -> {"info_nce/picture-caption": float[], …}; the total loss is their sum.
+
+    For a pair of columns, logits s_ij = scale · x_i · y_j + bias over the N rows that have both, the
+    positives P(i) of row i (itself and all rows that share a meaning with it) and its negatives, the other
+    rows:
+
+        L(x -> y) = 1/N Σ_i 1/|P(i)| Σ_{p in P(i)} −log( e^{s_ip} / (e^{s_ip} + Σ_{n not in P(i)} e^{s_in}) )
+        L = weight · (L(x -> y) + L(y -> x)) / 2
+
+    With one positive a row that is CLIP's loss (Radford et al. 2021, figure 3). With several it is SINCERE
+    (Feeney and Hughes 2023, arXiv:2309.14277): a positive never stands in the denominator of another, so
+    that rows of one meaning do not push each other away, as they do in SupCon (Khosla et al. 2020, eq. 2),
+    whose minimum is log |P| instead of 0.
+
+    weights: by pair of columns; pairs that are not named are left out. None: every pair, with weight 1.
+    label_smoothing: ε of the target goes evenly to the positive and all negatives, as in F.cross_entropy
+    chunk: rows of logits at a time, None for all (see `sum_over_rows`): from a few thousand rows on, give 512
+
+    Under torch.distributed the rows are those of all processes. Siblings: `SigLIP` decides each pair of
+    rows for itself; `canonical_correlation.align` needs no gradient.
+
+        objective = InfoNCE(weights={("picture", "caption"): 1.0, ("picture", "speech"): 0.5})
+        loss = sum(objective(model, batch).values())
+    """
+
+    weights: PairWeights | None = None
+    label_smoothing: float = 0.0
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing {self.label_smoothing}: give 0 <= label_smoothing < 1")
+
+    def __call__(self, model: Callable[[Any], EmbeddingsLike], batch: Any) -> dict[str, Tensor]:
+        return self.losses(model(batch), batch.meanings)
+
+    def losses(self, embeddings: EmbeddingsLike, meanings: Tensor) -> dict[str, Tensor]:
+        """The same of embeddings that are at hand. meanings: int64[B, K], -1 where there is none."""
+        rows_loss = partial(info_nce_sum, label_smoothing=self.label_smoothing)
+        losses = {}
+        for name, weight, pair in column_pairs(embeddings, meanings, self.weights):
+            both_ways = [
+                sum_over_rows(
+                    rows_loss, here, there, embeddings.scale, embeddings.bias, pair.positives, self.chunk
+                )
+                for here, there in ((pair.x, pair.all_y), (pair.y, pair.all_x))
+            ]
+            share = world_size() / max(len(pair.all_x), 1)
+            losses[f"info_nce/{name}"] = mean_over_processes(sum(both_ways) * (weight * share / 2))
+        return losses
+
+
+def info_nce_sum(logits: Tensor, positives: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """logits float[n, N], positives bool[n, N] (at least one a row) -> float[], the sum over the n rows."""
+    negatives = logits.masked_fill(positives, -torch.inf).logsumexp(1, keepdim=True)
+    # −log(e^s / (e^s + Σ e^n)) = log(1 + e^(lse(n) − s)); a row without negatives has nothing to tell
+    # apart: 0 losses = F.softplus(negatives - logits) if label_smoothing:
+        candidates = 1 + (~positives).sum(1, keepdim=True)
+        other = logits.masked_fill(positives, 0.0).sum(1, keepdim=True)
+        losses = losses + label_smoothing * (logits - (logits + other) / candidates)
+    shares = positives / positives.sum(1, keepdim=True)
+    return (losses * shares).sum()
