@@ -77,7 +77,7 @@ def column_pairs(
     for (a, b), weight in weights.items():
         if missing := [column for column in (a, b) if column not in embeddings.vectors]:
             raise ValueError(
-                f"the pair {(a, b)} names {missing}, but the batch has the columns {sorted(embeddings.vectors)}"
+                f"the pair {(a, b)} names {missing}, but the columns are {sorted(embeddings.vectors)}"
             )
         yield f"{a}-{b}", weight, _pair(embeddings, meanings, a, b)
 

@@ -73,8 +73,9 @@ class InfoNCE:
 def info_nce_sum(logits: Tensor, positives: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """logits float[n, N], positives bool[n, N] (at least one a row) -> float[], the sum over the n rows."""
     negatives = logits.masked_fill(positives, -torch.inf).logsumexp(1, keepdim=True)
-    # −log(e^s / (e^s + Σ e^n)) = log(1 + e^(lse(n) − s)); a row without negatives has nothing to tell
-    # apart: 0 losses = F.softplus(negatives - logits) if label_smoothing:
+    # −log(e^s / (e^s + Σ e^n)) = log(1 + e^(lse(n) − s)); without negatives, nothing to tell apart: 0
+    losses = F.softplus(negatives - logits)
+    if label_smoothing:
         candidates = 1 + (~positives).sum(1, keepdim=True)
         other = logits.masked_fill(positives, 0.0).sum(1, keepdim=True)
         losses = losses + label_smoothing * (logits - (logits + other) / candidates)
