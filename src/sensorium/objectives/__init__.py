@@ -1,10 +1,11 @@
 """(model, batch) -> dict of named scalar losses, whose sum is the total; one file an objective.
 
-info_nce.py: softmax over the rows of the batch.
+info_nce.py: softmax over the rows of the batch. siglip.py: a yes or no for each pair of rows.
 canonical_correlation.py: no gradient at all; features -> affine maps, in closed form.
 """
 
 from sensorium.objectives.canonical_correlation import Alignment, align
 from sensorium.objectives.info_nce import InfoNCE
+from sensorium.objectives.siglip import SigLIP
 
-__all__ = ["Alignment", "InfoNCE", "align"]
+__all__ = ["Alignment", "InfoNCE", "SigLIP", "align"]

@@ -38,9 +38,12 @@ def sum_over_rows(
     with torch.autocast(x.device.type, enabled=False):
         if chunk is None:
             return loss(scale * (x @ y.T) + bias, positives(0, len(x)))
-        if chunk < 1:
-            raise ValueError(f"chunk of {chunk} rows: give 1 or more, or None for all at once")
         return _Chunked.apply(x, y, scale, bias, loss, positives, chunk)
+
+
+def check_chunk(chunk: int | None) -> None:
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk of {chunk} rows: give 1 or more, or None for all at once")
 
 
 class _Chunked(torch.autograd.Function):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium.objectives.chunked import sum_over_rows
+from sensorium.objectives.chunked import check_chunk, sum_over_rows
 from sensorium.objectives.column_pairs import EmbeddingsLike, PairWeights, column_pairs
 from sensorium.objectives.global_batch import mean_over_processes, world_size
 
@@ -50,6 +50,7 @@ class InfoNCE:
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing {self.label_smoothing}: give 0 <= label_smoothing < 1")
+        check_chunk(self.chunk)
 
     def __call__(self, model: Callable[[Any], EmbeddingsLike], batch: Any) -> dict[str, Tensor]:
         return self.losses(model(batch), batch.meanings)
@@ -59,14 +60,14 @@ class InfoNCE:
         rows_loss = partial(info_nce_sum, label_smoothing=self.label_smoothing)
         losses = {}
         for name, weight, pair in column_pairs(embeddings, meanings, self.weights):
-            both_ways = [
+            there, back = (
                 sum_over_rows(
-                    rows_loss, here, there, embeddings.scale, embeddings.bias, pair.positives, self.chunk
+                    rows_loss, own, every, embeddings.scale, embeddings.bias, pair.positives, self.chunk
                 )
-                for here, there in ((pair.x, pair.all_y), (pair.y, pair.all_x))
-            ]
+                for own, every in ((pair.x, pair.all_y), (pair.y, pair.all_x))
+            )
             share = world_size() / max(len(pair.all_x), 1)
-            losses[f"info_nce/{name}"] = mean_over_processes(sum(both_ways) * (weight * share / 2))
+            losses[f"info_nce/{name}"] = mean_over_processes((there + back) * (weight * share / 2))
         return losses
 
 
