@@ -85,9 +85,9 @@ class Collator:
         batch_size: int = 32,
         progress: bool = True,
     ) -> Collator:
-        """The collator to train with: what can be read from the cache is, the rest is decoded every step.
-
         """The collator to train with: it reads from the cache what it can and decodes the rest every step.
+
+        A column comes from the cache when its encoder is frozen (no parameter of it takes gradients: freeze
         it before) and no augmentation is asked for it; what the cache lacks is encoded here and now.
         """
         decoding = decoding or {}
