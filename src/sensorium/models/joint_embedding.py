@@ -76,6 +76,8 @@ class JointEmbedding(nn.Module):
         max_scale: float | None = 100.0,
     ) -> None:
         super().__init__()
+        if not encoders:
+            raise ValueError("no columns: give at least one encoder, {column: Encoder}")
         given = {column: head for column, head in (heads or {}).items() if head is not None}
         if unknown := sorted(set(given) - set(encoders)):
             raise ValueError(
