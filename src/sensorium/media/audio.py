@@ -18,7 +18,7 @@ from sensorium.media.boundary import refusing
 from sensorium.media.container import CODECS, DEMUXERS, opened
 from sensorium.media.limits import LIMITS, Limits
 from sensorium.media.signatures import HEAD, kind_of
-from sensorium.media.source import Source, as_source
+from sensorium.media.source import Source, Stream, as_source
 from sensorium.media.types import Audio, MediaError
 
 ACCEPTED = "WAV, FLAC, OGG (Vorbis, Opus), MP3 or M4A (AAC), or the sound track of MP4, WebM, MKV or AVI"
@@ -46,7 +46,7 @@ def decode(media: Source | bytes | str | os.PathLike, limits: Limits = LIMITS, r
         kind = kind_of(stream.read(HEAD))
     if kind not in DEMUXERS:
         raise MediaError(source.name, kind, ACCEPTED)
-    with refusing(source.name, f"a {kind} file", ACCEPTED):
+    with refusing(source.name, kind, ACCEPTED):
         if kind in _LIBSNDFILE_KINDS:
             try:
                 return _by_libsndfile(source, limits, rate)
@@ -56,25 +56,43 @@ def decode(media: Source | bytes | str | os.PathLike, limits: Limits = LIMITS, r
 
 
 def _by_libsndfile(source: Source, limits: Limits, rate: int) -> Audio:
-    with source.open(limits) as stream, soundfile.SoundFile(stream) as sound:
-        stated = sound.frames
-        if _UNKNOWN_LENGTH > stated > limits.seconds * sound.samplerate:
-            raise _too_long(source, stated / sound.samplerate, limits)
+    with source.open(limits) as stream:
+        missing = _missing_from_wav(stream)
+        if missing > 0:  # libsndfile would return what there is, in silence
+            raise MediaError(source.name, f"WAV sound cut short by {missing:,} bytes", "complete files")
+        stream.seek(0)
+        with soundfile.SoundFile(stream) as sound:
+            if _UNKNOWN_LENGTH > sound.frames > limits.seconds * sound.samplerate:
+                raise _too_long(source, sound.frames / sound.samplerate, limits)
+            return _collect(source, _libsndfile_blocks(source, sound), sound.samplerate, limits, rate)
 
-        def blocks() -> Iterator[np.ndarray]:
-            rows = max(1, _BLOCK // sound.channels)
-            done = 0
-            while len(block := sound.read(rows, dtype="float32", always_2d=True)):
-                done += len(block)
-                yield block.mean(axis=1)
-            if done < stated < _UNKNOWN_LENGTH:
-                raise MediaError(
-                    source.name,
-                    f"sound that breaks off after {done:,} of {stated:,} samples",
-                    "complete files",
-                )
 
-        return _collect(source, blocks(), sound.samplerate, limits, rate)
+def _libsndfile_blocks(source: Source, sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    rows, done = max(1, _BLOCK // sound.channels), 0
+    while len(block := sound.read(rows, dtype="float32", always_2d=True)):
+        done += len(block)
+        yield block.mean(axis=1)
+    if done < sound.frames < _UNKNOWN_LENGTH:
+        got = f"sound that breaks off after {done:,} of {sound.frames:,} samples"
+        raise MediaError(source.name, got, "complete files")
+
+
+def _missing_from_wav(stream: Stream) -> int:
+    """Bytes that the data chunk of a RIFF WAVE file states beyond the end of the file; 0 for other files.
+
+    Recorders that write into a pipe state a length of 0 or near 2**31 or 2**32, which says nothing.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    if stream.read(4) != b"RIFF":
+        return 0
+    place = 12
+    while stream.seek(place) + 8 <= size:
+        name, stated = stream.read(4), int.from_bytes(stream.read(4), "little")
+        if name == b"data":
+            return max(0, place + 8 + stated - size) if stated < 0x7FFFF000 else 0
+        place += 8 + stated + stated % 2
+    return 0
 
 
 def _by_ffmpeg(source: Source, limits: Limits, rate: int) -> Audio:

@@ -21,5 +21,6 @@ def refusing(name: str, what: str, accepted: str) -> Iterator[None]:
     except MediaError:
         raise
     except Exception as error:
-        detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise MediaError(name, f"{what} that cannot be decoded ({detail})", accepted) from error
+        detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = " ".join(detail.split())[:120]
+        raise MediaError(name, f"{what} that cannot be decoded ({reason})", accepted) from error

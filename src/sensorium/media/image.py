@@ -63,7 +63,8 @@ def decode(
     profiles are not applied. `short_side` scales larger pictures down to it, which is several times faster
     for large JPEGs.
 
-    Raises `MediaError` for other formats, truncated or damaged files, and beyond the limits.
+    Raises `MediaError` for other formats, truncated or damaged files, and beyond the limits (Pillow refuses
+    WebP and one-strip TIFF beyond 179 million pixels whatever our limit).
     """
     picture = _read(as_source("image", media), limits, short_side)
     if picture.mode == "RGBA":
@@ -118,7 +119,7 @@ def _read(source: Source, limits: Limits, short_side: int | None) -> Pillow.Imag
     kind = kind_of(data[:HEAD])
     if kind not in _PLUGINS:
         raise MediaError(source.name, kind, ACCEPTED)
-    with refusing(source.name, f"a {kind}", ACCEPTED):
+    with refusing(source.name, kind, ACCEPTED):
         if kind == "WebP picture":  # whose canvas is allocated on opening
             _check_size(source, kind, _webp_size(data), limits)
         picture = _PLUGINS[kind](io.BytesIO(data))
@@ -140,7 +141,7 @@ def _check_size(source: Source, kind: str, size: tuple[int, int], limits: Limits
     if width * height > limits.pixels:
         raise MediaError(
             source.name,
-            f"a {kind} of {width} × {height} = {width * height:,} pixels",
+            f"{kind} of {width} × {height} = {width * height:,} pixels",
             f"at most {limits.pixels:,} pixels (raise it with Limits(pixels={width * height}))",
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -48,7 +49,7 @@ def decode(
         raise ValueError(f"fps: got {fps}; expected frames per second, such as 1.0")
     source = as_source("video", media)
     with (
-        refusing(source.name, "a video", ACCEPTED),
+        refusing(source.name, "video", ACCEPTED),
         opened(source, VIDEO_KINDS, ACCEPTED, limits) as container,
     ):
         track = _picture_track(source, container)
@@ -101,7 +102,7 @@ class _Timeline:
 
 def _picture_track(source: Source, container: InputContainer) -> VideoStream:
     for track in container.streams.video:
-        if "attached_pic" in str(track.disposition):  # cover art of a song
+        if track.disposition & Disposition.attached_pic:  # cover art of a song
             continue
         codec = track.codec_context
         if codec is None or codec.name not in CODECS:
