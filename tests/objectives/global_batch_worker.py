@@ -41,10 +41,17 @@ def main(rank: int, world: int, folder: Path) -> None:
     for objective in (InfoNCE(), InfoNCE(chunk=2), SigLIP(), SigLIP(chunk=2)):
         present = {name: torch.tensor(mask[start:stop], dtype=torch.bool) for name, mask in PRESENT.items()}
         vectors = {
-            name: F.normalize(head(inputs[name][start:stop][present[name]]), dim=1) for name in PRESENT
+            # As `JointEmbedding` does: a column that no row of this process has does not run.
+            name: F.normalize(head(inputs[name][start:stop][mask]), dim=1)
+            if mask.any()
+            else torch.zeros(0, 4)
+            for name, mask in present.items()
         }
         losses = objective.losses(Embeddings(vectors, present, scale, bias), meanings)
-        gradients = torch.autograd.grad(sum(losses.values()), list(parameters.values()))
+        for parameter in parameters.values():
+            parameter.grad = None
+        sum(losses.values()).backward()
+        gradients = [parameter.grad for parameter in parameters.values()]
         for gradient in gradients if world > 1 else ():
             dist.all_reduce(gradient)
             gradient /= world

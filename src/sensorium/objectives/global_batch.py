@@ -33,7 +33,14 @@ def gather_rows(rows: Tensor, padding: int = 0) -> tuple[Tensor, int]:
     counts, widths = torch.stack(shapes).T.tolist()
     n, D = rows.shape
     padded = F.pad(rows, (0, max(widths) - D, 0, max(counts) - n), value=padding)
-    gathered = _AllGather.apply(padded) if padded.is_floating_point() else _all_gather(padded)
+    if padded.is_floating_point():
+        if torch.is_grad_enabled() and not padded.requires_grad:
+            # The backward pass is collective: a process whose rows need no gradient (it has none, say) must
+            # take part in it all the same, or the others wait for it for ever.
+            padded.requires_grad_()
+        gathered = _AllGather.apply(padded)
+    else:
+        gathered = _all_gather(padded)
     everyone = torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])
     return everyone, sum(counts[: dist.get_rank()])
 
