@@ -42,6 +42,10 @@ _DECODERS = """
 CODECS = frozenset(_DECODERS.split())
 
 
+# A QuickTime file may say that its pictures lie in another file (`dref` of kind alis): not followed.
+_CONTAINED = {"protocol_whitelist": "none", "enable_drefs": "0"}
+
+
 def _refuse(url: str, flags: int, options: dict) -> NoReturn:
     raise PermissionError(f"the file asks for another file: {url}")
 
@@ -63,7 +67,7 @@ def opened(source: Source, kinds: tuple[str, ...], accepted: str, limits: Limits
             mode="r",
             format=DEMUXERS[kind],
             options=options,
-            container_options={"protocol_whitelist": "none"},
+            container_options=_CONTAINED,
             metadata_errors="replace",
             io_open=_refuse,
         ) as container:
