@@ -100,9 +100,9 @@ def test_a_small_file_that_unpacks_to_hours_is_stopped_early(make, monkeypatch):
     decoded = 0
     by_block = media_audio._libsndfile_blocks
 
-    def counted(source, sound):
+    def counted(source, sound, length):
         nonlocal decoded
-        for block in by_block(source, sound):
+        for block in by_block(source, sound, length):
             decoded += len(block)
             yield block
 
@@ -121,6 +121,27 @@ def test_files_cut_short_are_refused_where_their_format_tells(sounds):
                 )
     with pytest.raises(MediaError, match="WAV sound cut short by 100 bytes"):
         media_audio.decode(sounds["wav"][:-100])
+
+
+def test_an_mp3_that_does_not_state_its_length_is_read_to_its_end(make):
+    quiet_then_loud = np.zeros(176_400, np.float32)
+    quiet_then_loud[88_200:] = np.random.default_rng(0).uniform(-0.5, 0.5, 88_200)
+    out = io.BytesIO()
+    soundfile.write(
+        out, quiet_then_loud, 44_100, format="MP3", subtype="MPEG_LAYER_III",
+        bitrate_mode="VARIABLE", compression_level=0.2,
+    )  # fmt: skip
+    data = out.getvalue()
+    stated, bare = data, data[data.index(b"\xff\xfb", 100) :]  # without the frame that counts the others
+    with soundfile.SoundFile(io.BytesIO(bare)) as sound:
+        assert sound.frames > 300_000  # what libsndfile guesses from the first, quiet frames
+    tags = b"ID3\4\0\0\0\0\1\0" + bytes(128)
+    for variant in (stated, bare, tags + stated, tags + bare):
+        assert media_audio.decode(variant, Limits(seconds=4.1)).seconds == pytest.approx(4.0, abs=0.06)
+        assert np.abs(media_audio.decode(variant).samples[:30_000]).max() < 0.01
+    assert media_audio.decode(bare[: len(bare) // 2]).seconds < 3.0  # nothing tells that it was cut
+    with pytest.raises(MediaError, match="breaks off after"):
+        media_audio.decode(stated[: len(stated) // 2])
 
 
 def test_a_wav_written_into_a_pipe_states_no_length_and_is_read_whole(make):

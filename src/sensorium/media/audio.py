@@ -60,21 +60,44 @@ def _by_libsndfile(source: Source, limits: Limits, rate: int) -> Audio:
         missing = _missing_from_wav(stream)
         if missing > 0:  # libsndfile would return what there is, in silence
             raise MediaError(source.name, f"WAV sound cut short by {missing:,} bytes", "complete files")
+        guessed = _is_mp3_of_unknown_length(stream)
         stream.seek(0)
         with soundfile.SoundFile(stream) as sound:
-            if _UNKNOWN_LENGTH > sound.frames > limits.seconds * sound.samplerate:
-                raise _too_long(source, sound.frames / sound.samplerate, limits)
-            return _collect(source, _libsndfile_blocks(source, sound), sound.samplerate, limits, rate)
+            length = None if guessed or sound.frames >= _UNKNOWN_LENGTH else sound.frames
+            if length is not None and length > limits.seconds * sound.samplerate:
+                raise _too_long(source, length / sound.samplerate, limits)
+            blocks = _libsndfile_blocks(source, sound, length)
+            return _collect(source, blocks, sound.samplerate, limits, rate)
 
 
-def _libsndfile_blocks(source: Source, sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
+def _libsndfile_blocks(
+    source: Source, sound: soundfile.SoundFile, length: int | None
+) -> Iterator[np.ndarray]:
     rows, done = max(1, _BLOCK // sound.channels), 0
     while len(block := sound.read(rows, dtype="float32", always_2d=True)):
         done += len(block)
         yield block.mean(axis=1)
-    if done < sound.frames < _UNKNOWN_LENGTH:
-        got = f"sound that breaks off after {done:,} of {sound.frames:,} samples"
+    if length is not None and done < length:
+        got = f"sound that breaks off after {done:,} of {length:,} samples"
         raise MediaError(source.name, got, "complete files")
+
+
+def _is_mp3_of_unknown_length(stream: Stream) -> bool:
+    """True for MPEG sound whose first frame does not count the frames ("Xing" or "Info").
+
+    libsndfile then guesses the length from the first bit rate, wrong by far when the rate varies.
+    """
+    stream.seek(0)
+    head = stream.read(10)
+    if head[:3] == b"ID3":  # ID3v2 §3.1: seven bits in each byte of the size
+        size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0)))
+        stream.seek(10 + size)
+    elif head[:1] == b"\xff":
+        stream.seek(0)
+    else:
+        return False
+    first = stream.read(64)  # the mark follows the header and 9 to 32 bytes of side information
+    return b"Xing" not in first and b"Info" not in first
 
 
 def _missing_from_wav(stream: Stream) -> int:

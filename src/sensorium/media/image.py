@@ -67,10 +67,7 @@ def decode(
     WebP and one-strip TIFF beyond 179 million pixels whatever our limit).
     """
     picture = _read(as_source("image", media), limits, short_side)
-    if picture.mode == "RGBA":
-        r, g, b = ground
-        picture = Pillow.alpha_composite(Pillow.new("RGBA", picture.size, (r, g, b, 255)), picture)
-    return np.array(picture.convert("RGB"))
+    return _laid_on(picture, ground) if picture.mode == "RGBA" else np.array(picture)
 
 
 def decode_rgba(
@@ -82,11 +79,7 @@ def decode_rgba(
 
 def lay_on(rgba: np.ndarray, ground: Sequence[int] = WHITE) -> Image:
     """uint8[H, W, 4] -> RGB uint8[H, W, 3] with `ground` (r, g, b) behind it."""
-    r, g, b = ground
-    picture = Pillow.fromarray(rgba)
-    return np.array(
-        Pillow.alpha_composite(Pillow.new("RGBA", picture.size, (r, g, b, 255)), picture).convert("RGB")
-    )
+    return _laid_on(Pillow.fromarray(rgba), ground)
 
 
 def crop_to_alpha(rgba: np.ndarray, margin: float = 0.0) -> np.ndarray:
@@ -134,6 +127,12 @@ def _read(source: Source, limits: Limits, short_side: int | None) -> Pillow.Imag
         if short_side is not None and min(picture.size) > short_side:
             picture = picture.resize(_shrunk(picture.size, short_side), Pillow.Resampling.BICUBIC)
         return picture if turn is None else picture.transpose(turn)
+
+
+def _laid_on(picture: Pillow.Image, ground: Sequence[int]) -> Image:
+    r, g, b = ground
+    behind = Pillow.new("RGBA", picture.size, (r, g, b, 255))
+    return np.array(Pillow.alpha_composite(behind, picture).convert("RGB"))
 
 
 def _check_size(source: Source, kind: str, size: tuple[int, int], limits: Limits) -> None:
@@ -184,4 +183,5 @@ def _to_rgb_or_rgba(source: Source, picture: Pillow.Image) -> Pillow.Image:
     elif picture.mode in ("I", "F", "LAB"):
         found = "a Lab colour space" if picture.mode == "LAB" else f"32-bit pixels (mode {picture.mode})"
         raise MediaError(source.name, found, f"{ACCEPTED} of 8 or 16 bits a channel")
-    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    mode = "RGBA" if picture.has_transparency_data else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)  # convert copies in any case
