@@ -15,6 +15,7 @@ Nothing here is a pickle and nothing in a checkpoint is executed.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -151,15 +152,12 @@ def save(
                 "args": dict(args),
                 "step": step,
                 "frozen": dict(frozen),
-                "versions": {
-                    "python": platform.python_version(),
-                    **{name: version(name) for name in LIBRARIES},
-                },
+                "versions": _versions(),
             },
         )
-        _write_tensors(fresh / "model.safetensors", weights)
+        _write_tensors(fresh / "model.safetensors", weights, fresh / "system.json")
         for name, tensors in state_tensors.items():
-            _write_tensors(fresh / "state" / name, tensors)
+            _write_tensors(fresh / "state" / name, tensors, fresh / "system.json")
         for name, value in state_json.items():
             _write_json(fresh / "state" / name, value)
         _write_text(fresh / "README.md", card)
@@ -346,6 +344,11 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
 def _part(name: str, parts: Iterable[str]) -> str | None:
     """The innermost of the parts that a tensor lies in; "" is the whole model."""
     return max((part for part in parts if not part or name.startswith(part + ".")), key=len, default=None)
@@ -355,10 +358,12 @@ def _has_source(module: nn.Module) -> bool:
     return isinstance(getattr(module, "source", None), str)
 
 
-def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+def _write_tensors(file: Path, tensors: Mapping[str, Tensor], like: Path) -> None:
+    """like: a file whose access rights to take; safetensors lets only the owner read."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
     with open(file, "rb") as written:
         os.fsync(written.fileno())
+    shutil.copymode(like, file)
 
 
 def _write_json(file: Path, value: Any) -> None:

@@ -12,29 +12,20 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
 from sensorium import speed
+from sensorium.data.sample import Batch
 from sensorium.training.run import TrainingError
 
 
 def start(batch_size: int) -> Accelerator:
-    """Join the processes that were launched and choose the device: a GPU where there is one, else the CPU
-    (gloo).
+    """Join the processes that were launched, on a GPU each where there are GPUs, else on the CPU (gloo).
 
-    Precision is not left to accelerate, so that runs of different precision can follow each other in one
-    process.
+    Precision is not left to accelerate: runs of different precision may follow each other in one process.
     Raises TrainingError when the global batch does not divide by the processes.
     """
-    # Uneven pairs: a process whose rows lack a modality leaves that modality's weights unused.
-    uneven = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision="no",
-        kwargs_handlers=[uneven],
-        step_scheduler_with_optimizer=False,
-    )
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     if batch_size % accelerator.num_processes:
         raise TrainingError(
             f"batch_size={batch_size} does not divide by {accelerator.num_processes} processes; set "
@@ -61,7 +52,7 @@ def gather(value: Any) -> list[Any]:
 
 def to_device(thing: Any, device: torch.device) -> Any:
     """A batch with its tensors (in dicts, lists, tuples and dataclasses) on the device; the rest as it is."""
-    if isinstance(thing, Tensor):
+    if isinstance(thing, Tensor | Batch):
         return thing.to(device, non_blocking=True)
     if isinstance(thing, dict):
         return {key: to_device(value, device) for key, value in thing.items()}

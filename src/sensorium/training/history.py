@@ -97,9 +97,8 @@ def read(file: Path) -> list[dict[str, Any]]:
     """The records of a history.jsonl; a last line cut short by a killed process is left out."""
     if not file.is_file():
         return []
-    *lines, torn = file.read_text(encoding="utf-8").split("\n")
-    assert isinstance(torn, str)  # "" behind the last newline, or the beginning of a record
-    return [json.loads(line) for line in lines]
+    whole = file.read_text(encoding="utf-8").rpartition("\n")[0]
+    return [json.loads(line) for line in whole.split("\n") if line]
 
 
 def entry(score: Any) -> dict[str, Any]:

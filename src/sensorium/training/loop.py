@@ -62,8 +62,7 @@ def fit(run: Run, resume: bool = True) -> Trained:
     # ── preflight ─────────────────────────────────────────────────────────────────────────────────────────
     freeze(model, run.freeze)
     autocast = distributed.autocast_dtype(run.precision, accelerator.device)
-    losses = WeightedLosses(model, run.objectives, run.weights, autocast)
-    report = preflight(run, losses, rank, ranks)
+    report = preflight(run, autocast, rank, ranks)
     if main:
         (folder / "preflight.txt").write_text(f"{report}\n", encoding="utf-8")
     if main and run.progress:
@@ -72,16 +71,20 @@ def fit(run: Run, resume: bool = True) -> Trained:
     # ── model ─────────────────────────────────────────────────────────────────────────────────────────────
     frozen = checkpoint.frozen_parts(model)
     set_training(model)
-    losses = accelerator.prepare_model(losses)
+    losses: nn.Module = WeightedLosses(model, run.objectives, run.weights, autocast)
+    if ranks > 1:  # alone, accelerate would only import for seconds to find nothing to do
+        losses = accelerator.prepare_model(losses)
 
     # ── optimiser ─────────────────────────────────────────────────────────────────────────────────────────
     optimizer = accelerator.prepare_optimizer(optim.build(run))
     average = None if run.ema is None else optim.Average(model, run.ema)
 
     # ── resume ────────────────────────────────────────────────────────────────────────────────────────────
-    settings = run.settings() | {"precision": str(autocast or torch.float32), "processes": ranks}
+    settings = run.settings() | {"precision": "bf16" if autocast else "fp32", "processes": ranks}
     seed_all(run.seed, rank)
     start = saved_state.restore(run, newest, optimizer, average, settings, rank) if newest else 0
+    if main and run.progress and start:
+        print(f"going on from step {start} of {total_steps} ({newest})\n", flush=True)
     history = History(folder, start, main, run.tensorboard)
     places = Places(run.order, run.seed, len(run.data), run.batch_size, start * run.accumulate, rank, ranks)
     drawn = load(batches, places, run.workers)
@@ -96,8 +99,8 @@ def fit(run: Run, resume: bool = True) -> Trained:
                 scored = history.scores()
                 if main and (scored is None or scored[0] != step):
                     history.add_scores(step, evaluate(run, average))
-                    if newest is not None and checkpoint.step_of(newest) == step:
-                        checkpoint.write_card(newest, card(run, report, step, frozen, history.scores()))
+                if main and newest is not None and checkpoint.step_of(newest) == step:
+                    checkpoint.write_card(newest, card(run, report, step, frozen, history.scores()))
                 accelerator.wait_for_everyone()
             if step == total_steps:
                 break

@@ -21,6 +21,10 @@ class WeightedLosses(nn.Module):
 
     The objectives are called with the model itself, inside this forward: so whatever of the model they use,
     its gradients are averaged over the processes once this module is wrapped.
+
+    anchored: what a batch does not use gets a gradient of zero rather than none. Processes whose rows lack
+              different modalities then average the same gradients, in the same order, and after whatever the
+              objectives exchange in their own backward pass (autograd runs the nodes made first last)
     """
 
     def __init__(
@@ -29,18 +33,22 @@ class WeightedLosses(nn.Module):
         objectives: Sequence[Objective],
         weights: Mapping[str, float] | None,
         autocast: torch.dtype | None = None,
+        anchored: bool = True,
     ) -> None:
         super().__init__()
-        self.model, self.objectives, self.weights, self.autocast = model, tuple(objectives), weights, autocast
+        self.model, self.objectives, self.weights = model, tuple(objectives), weights
+        self.autocast, self.anchored = autocast, anchored
 
     def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """total: float[]; losses: float[] each, detached.
-
-        When no objective finds anything to compare the losses are empty, and total is 0 with gradients of 0:
-        the other processes still wait for them.
-        """
+        """total: float[]; losses: float[] each, detached, none when no objective found rows to compare."""
         device = next(self.model.parameters()).device
         losses: dict[str, Tensor] = {}
+        total = torch.zeros((), device=device)
+        if self.anchored:
+            learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+            total = (
+                total + 0 * torch.stack([parameter.reshape(-1)[0].float() for parameter in learning]).sum()
+            )
         with torch.autocast(device.type, self.autocast, enabled=self.autocast is not None):
             for objective in self.objectives:
                 for name, loss in objective(self.model, batch).items():
@@ -54,9 +62,6 @@ class WeightedLosses(nn.Module):
                             "a scalar: take its mean"
                         )
                     losses[name] = loss.float()
-        total = torch.zeros((), device=device)
-        if not losses:
-            total = total + sum(0 * p.sum() for p in self.model.parameters() if p.requires_grad)
         for name, loss in losses.items():
             total = total + self.weight(name) * loss
         return total, {name: loss.detach() for name, loss in losses.items()}

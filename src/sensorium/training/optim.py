@@ -126,9 +126,9 @@ class Average:
 
 def state_by_name(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as named tensors: "exp_avg:heads.text.weight" -> tensor."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
-        f"{key}:{names[parameter]}": value
+        f"{key}:{names[id(parameter)]}": value
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
     }

@@ -110,6 +110,7 @@ def load(batches: Batches, places: Places, workers: int) -> Iterator[tuple[Place
             num_workers=workers,
             collate_fn=_as_it_is,
             generator=torch.Generator().manual_seed(0),
+            pin_memory=torch.cuda.is_available(),
         )
     )
 

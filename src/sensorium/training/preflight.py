@@ -24,7 +24,7 @@ from sensorium.training.order import Batches, Place, Places
 from sensorium.training.randomness import preserved
 from sensorium.training.run import Run, TrainingError
 
-DRAWS = 8  # batches drawn at most until every trainable parameter has had a gradient
+DRAWS = 4  # batches drawn at most until every trainable parameter has had a gradient
 PAIR_ROWS = 2048  # rows of a global batch whose pairs are counted
 
 
@@ -89,12 +89,14 @@ class Preflight:
         return text
 
 
-def preflight(run: Run, losses: WeightedLosses, rank: int = 0, ranks: int = 1) -> Preflight:
+def preflight(run: Run, autocast: torch.dtype | None = None, rank: int = 0, ranks: int = 1) -> Preflight:
     """Check a run whose model is frozen as it will be and stands on its device. Raises TrainingError.
 
+    autocast: the type that the forward pass computes in, None for the weights' own
     Under several processes all of them call it, each with its share of the batches.
     """
     table = _parts(run)
+    losses = WeightedLosses(run.model, run.objectives, run.weights, autocast, anchored=False)
     with preserved(), untouched(run.model):
         set_training(run.model)
         batches = Batches(run.data, run.collate, run.seed)
@@ -106,7 +108,7 @@ def preflight(run: Run, losses: WeightedLosses, rank: int = 0, ranks: int = 1) -
         total.backward()
         missing, zero = _gradients(run.model)
         for _ in range(min(DRAWS, run.epoch_batches) - 1):
-            if not missing:
+            if not missing | zero:
                 break
             _, other = _draw(batches, places, run)
             total, found = losses(other)
@@ -245,5 +247,6 @@ def _check_gradients(model: nn.Module, missing: set[str], zero: set[str], draws:
     if zero == set(optim.trainable(model)):
         raise TrainingError(
             "the gradient of every trainable parameter is exactly zero: the loss cannot be lowered; a "
-            "contrastive loss needs at least two rows of different meaning (batch_size, meanings)"
+            "contrastive loss needs at least two rows that have both columns and differ in meaning "
+            "(batch_size, meanings, objective)"
         )

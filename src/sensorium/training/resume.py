@@ -6,6 +6,7 @@ weights, optimiser, average, random state of every process, position in the data
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,10 @@ def check_same(run: Run, step: int, then: Mapping[str, Any], now: Mapping[str, A
     changed = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if changed:
         differences = "; ".join(f"{name} was {then.get(name)!r}, now {now.get(name)!r}" for name in changed)
+        settable = {field.name for field in fields(run)}
+        back = [f"{name}={then.get(name)!r}" for name in changed if name in settable]
+        back += [f"{then.get(name)} {name}" for name in changed if name not in settable]
         raise TrainingError(
-            f"run {run.name!r} cannot go on from step {step} in {run.folder}: {differences}. To go on, set "
-            f"{', '.join(f'{name}={then.get(name)!r}' for name in changed)}; to start anew, set another "
-            "folder=… or call fit(run, resume=False)"
+            f"run {run.name!r} cannot go on from step {step} in {run.folder}: {differences}. To go on, use "
+            f"{', '.join(back)} again; to start anew, set another folder=… or call fit(run, resume=False)"
         )

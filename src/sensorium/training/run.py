@@ -39,7 +39,7 @@ class Run:
         freeze:      patterns over parameter names, in order, the last match wins: "encoders.*" freezes,
                      "!encoders.image.blocks.6" trains that part after all. A name stands for all below it
     From what
-        data:        the items, by place: `data[i]`. `range(n)`, and a `collate` that looks up rows, is fastest
+        data:        the items, by place: `data[i]`. `range(n)` and a `collate` that looks up rows is fastest
         collate:     items -> batch, in loader workers. A `Batch`, or tensors in dicts, lists, dataclasses
         batch_size:  rows a forward pass sees, over all processes together (a contrastive loss compares these)
         order:       (seed, epoch, len(data)) -> places of that epoch, the same number in every epoch; the
@@ -65,7 +65,7 @@ class Run:
         precision:   "bf16" autocast, "fp32", or "auto": bf16 where the machine computes in it
         ema:         decay of the moving average of the trained weights (None: none). With one, evaluation and
                      model.safetensors use the average; the raw weights go on from state/
-        seed:        decides data order, item randomness and dropout (building the model comes before: seed it)
+        seed:        decides data order, item randomness and dropout (not the model, which is built before)
         save_every, evaluate_every: in steps; both also happen at the end
         keep:        how many checkpoints stay
         tensorboard: also write TensorBoard events to folder/tensorboard
@@ -166,7 +166,7 @@ class Run:
         return math.floor(self.epochs * self.epoch_batches / self.accumulate)
 
     def settings(self) -> dict[str, Any]:
-        """All that decides the numbers beside weights, data and code, as JSON values; the same on resuming."""
+        """All that decides the numbers beside model, data and code; a resumed run must have the same."""
         return {
             "system": self.system,
             "system_args": self.system_args,
