@@ -1,8 +1,9 @@
 """Families of models, each put together from built parts: batch -> one frozen dataclass.
 
-joint_embedding.py: one encoder a modality, one shared space.
+joint_embedding.py: one encoder a modality, one shared space. zero_shot.py: labels by their words alone.
 """
 
 from sensorium.models.joint_embedding import Embeddings, JointEmbedding
+from sensorium.models.zero_shot import ZeroShotClassifier
 
-__all__ = ["Embeddings", "JointEmbedding"]
+__all__ = ["Embeddings", "JointEmbedding", "ZeroShotClassifier"]
