@@ -18,8 +18,9 @@ def trained(tmp_path_factory):
     return fit(toy.run(tmp_path_factory.mktemp("run"), steps=8, ema=None))
 
 
-def build(width: int = 16, seed: int = 0) -> toy.Towers:
-    return toy.Towers(width, seed)
+def build(system: str):
+    assert system == "towers"
+    return toy.Towers
 
 
 def test_it_saves_what_was_trained_and_refers_to_the_rest(trained):
@@ -34,11 +35,11 @@ def test_it_saves_what_was_trained_and_refers_to_the_rest(trained):
 
 def test_a_built_model_computes_the_same(trained):
     batch = {"x": torch.randn(5, 6, generator=torch.Generator().manual_seed(0))}
-    model = checkpoint.build(trained.checkpoint, build)
+    model = checkpoint.load_model(trained.checkpoint, build)
     assert not model.training
     assert torch.equal(model(batch), trained.model(batch))
     run_folder = trained.checkpoint.parent.parent
-    assert torch.equal(checkpoint.build(run_folder, build)(batch), trained.model(batch))
+    assert torch.equal(checkpoint.load_model(run_folder, build)(batch), trained.model(batch))
 
 
 def test_what_has_no_source_is_saved_in_full(tmp_path):
@@ -70,7 +71,7 @@ def test_shared_weights_are_saved_once():
 
 def test_other_frozen_weights_fail_clearly(trained):
     with pytest.raises(CheckpointError) as error:
-        checkpoint.build(trained.checkpoint, lambda width: toy.Towers(width, seed=1))
+        checkpoint.load_model(trained.checkpoint, lambda system: lambda width: toy.Towers(width, seed=1))
     assert "the frozen part encoder is not the one that" in str(error.value)
     assert "from toy:encoder; build it from there" in str(error.value)
     assert "\n" not in str(error.value)
@@ -85,7 +86,7 @@ def test_another_architecture_fails_clearly(trained):
     with pytest.raises(
         CheckpointError, match=r"has nothing for 2 tensors of this model: more\.weight, more\.bias"
     ):
-        checkpoint.build(trained.checkpoint, More)
+        checkpoint.load_model(trained.checkpoint, lambda system: More)
     with pytest.raises(
         CheckpointError, match=r"head\.1\.bias is \(16,\), in this model \(8,\); build the model with"
     ):
@@ -103,14 +104,14 @@ def test_a_truncated_file_is_named(trained, tmp_path, name, left):
     with pytest.raises(
         CheckpointError, match=rf"cannot read .*{name}: .*; the checkpoint is damaged or incomplete"
     ):
-        checkpoint.build(tmp_path / "copy", build)
+        checkpoint.load_model(tmp_path / "copy", build)
 
 
 def test_a_missing_file_or_folder_is_named(trained, tmp_path):
     toy.copy(trained.checkpoint, tmp_path / "copy")
     (tmp_path / "copy" / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
-        checkpoint.build(tmp_path / "copy", build)
+        checkpoint.load_model(tmp_path / "copy", build)
     with pytest.raises(CheckpointError, match="is not a checkpoint and has none below it"):
         checkpoint.read(tmp_path / "nowhere")
     about = json.loads((trained.checkpoint / "system.json").read_text())

@@ -234,14 +234,18 @@ def read(folder: str | Path) -> Checkpoint:
         )
 
 
-def build(folder: str | Path, builder: Callable[..., nn.Module]) -> nn.Module:
-    """The model of a checkpoint: `builder(**args)` with the trained weights in it, ready for use (evaluation
-    mode).
+def load_model(folder: str | Path, builder_of: Callable[[str], Callable[..., nn.Module]]) -> nn.Module:
+    """The model of a checkpoint (or of a run's newest one), trained weights in it, in evaluation mode.
 
-    builder: the system's, e.g. out of the systems table by `read(folder).system`
+    builder_of: the name of a system -> its builder: `systems.system_builder`
+
+        model = load_model("runs/quickstart", system_builder)
+
+    Raises CheckpointError as `load_weights` does.
     """
-    model = builder(**read(folder).args)
-    load_weights(folder, model)
+    about = read(folder)
+    model = builder_of(about.system)(**about.args)
+    load_weights(about.folder, model)
     return model.eval()
 
 

@@ -88,7 +88,8 @@ class Batches(Dataset):
 
     def _draw(self, place: Place) -> Any:
         items = [self.item(place.epoch, row) for row in place.rows]
-        seed_item(self.seed, COLLATE, place.epoch, place.batch)
+        # The first row too: each process collates a share of the batch and must not draw what the others do.
+        seed_item(self.seed, COLLATE, place.epoch, place.batch, place.rows[0])
         return self.collate(items)
 
     def item(self, epoch: int, row: int) -> Any:
