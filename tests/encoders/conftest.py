@@ -11,7 +11,8 @@ from sensorium.encoders.image import EfficientNetLite
 from sensorium.encoders.text import SentenceEncoder
 from sensorium.media import Audio
 
-WORDS = ["<pad>", "<s>", "</s>", "<unk>", *"a the red blue cat dog ship runs sleeps loud".split()]
+WORDS = ["<pad>", "<s>", "</s>", "<unk>", "a", "the", "red", "blue"]
+WORDS += ["cat", "dog", "ship", "runs", "sleeps", "loud"]
 
 
 @pytest.fixture(autouse=True)

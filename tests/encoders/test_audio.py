@@ -11,8 +11,10 @@ from sensorium.encoders.whisper_files import convert_ctranslate2, read_ctranslat
 from sensorium.media import Audio
 
 TINY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-CONVOLUTIONS = {"conv_dim": (16, 16), "conv_kernel": (10, 4), "conv_stride": (20, 8), "num_feat_extract_layers": 2}
-POSITIONS = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+WAVES = {
+    "conv_dim": (16, 16), "conv_kernel": (10, 4), "conv_stride": (20, 8), "num_feat_extract_layers": 2,
+    "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
+}  # fmt: skip
 CLAP = {
     "hidden_size": 64, "patch_embeds_hidden_size": 16, "depths": [1, 1, 1], "num_attention_heads": [2, 2, 2],
     "num_hidden_layers": 3, "num_mel_bins": 64, "spec_size": 256, "patch_size": 8, "patch_stride": [8, 8],
@@ -21,9 +23,9 @@ CLAP = {
 
 def _reference(encoder: WhisperEncoder) -> ReferenceWhisper:
     config = hf.WhisperConfig(
-        d_model=encoder.width, encoder_layers=len(encoder.layers), encoder_attention_heads=encoder.config["heads"],
-        encoder_ffn_dim=encoder.layers[0].fc1.out_features, num_mel_bins=encoder.mels,
-        max_source_positions=encoder.positions,
+        d_model=encoder.width, encoder_layers=len(encoder.layers),
+        encoder_attention_heads=encoder.config["heads"], encoder_ffn_dim=encoder.layers[0].fc1.out_features,
+        num_mel_bins=encoder.mels, max_source_positions=encoder.positions,
     )  # fmt: skip
     model = ReferenceWhisper(config).eval()
     model.load_state_dict(encoder.state_dict())
@@ -32,7 +34,8 @@ def _reference(encoder: WhisperEncoder) -> ReferenceWhisper:
 
 def test_padded_whisper_equals_transformers(sounds):
     encoder = WhisperEncoder.pretrained(padded=True)
-    sounds = [sounds[2], Audio(np.tile(sounds[0].samples, 60)[: 31 * 16_000], 16_000)]  # longer than the window
+    longer_than_the_window = Audio(np.tile(sounds[0].samples, 60)[: 31 * 16_000], 16_000)
+    sounds = [sounds[2], longer_than_the_window]
     extractor = hf.WhisperFeatureExtractor()
     waves = [at_rate(sound, 16_000) for sound in sounds]
     mel = extractor(waves, sampling_rate=16_000, return_tensors="pt").input_features
@@ -51,7 +54,8 @@ def test_trimmed_whisper_sees_the_first_columns_of_the_padded_spectrogram(sounds
         mel = trimmed.prepare([sound])["mel"]
         seconds = mel.shape[-1] * 160 / 16_000
         assert sound.seconds <= seconds < sound.seconds + 0.02
-        torch.testing.assert_close(mel, padded.prepare([sound])["mel"][..., : mel.shape[-1]], atol=1e-5, rtol=0)
+        whole = padded.prepare([sound])["mel"]
+        torch.testing.assert_close(mel, whole[..., : mel.shape[-1]], atol=1e-5, rtol=0)
 
 
 def test_a_clip_does_not_depend_on_its_batch(whisper, sounds):
@@ -73,7 +77,7 @@ def test_bfloat16_stays_within_the_stated_tolerance(whisper, sounds):
 
 def test_a_long_sound_is_cut_and_reported(caplog):
     encoder = WhisperEncoder(width=32, layers=1, heads=2, inner=32, positions=50)  # one second
-    inputs = encoder.prepare([Audio(np.ones(16_001, np.float32), 16_000), Audio(np.ones(9, np.float32), 16_000)])
+    inputs = encoder.prepare([Audio(np.ones(n, np.float32), 16_000) for n in (16_001, 9)])
     assert inputs["truncated"].tolist() == [True, False]
     assert inputs["mask"].sum(1).tolist() == [50, 1]
     assert "1 of 2 sounds are longer than 1 s" in caplog.text
@@ -95,7 +99,8 @@ def test_ctranslate2_weights_arrive_where_they_belong(tmp_path, sounds):
     """A random encoder, written in CTranslate2's layout by hand and converted, computes the same."""
     encoder = WhisperEncoder(width=32, layers=2, heads=2, inner=48, positions=60).eval()
     state = {name: tensor.half().float().numpy() for name, tensor in encoder.state_dict().items()}
-    arrays = {"encoder/num_heads": np.array(2, np.int16), "encoder/position_encodings/encodings": state["embed_positions.weight"]}
+    arrays = {"encoder/num_heads": np.array(2, np.int16)}
+    arrays["encoder/position_encodings/encodings"] = state["embed_positions.weight"]
     for part in ("conv1", "conv2"):
         arrays |= {f"encoder/{part}/{kind}": state[f"{part}.{kind}"] for kind in ("weight", "bias")}
     norms = {"layer_norm": "layer_norm"}
@@ -103,9 +108,14 @@ def test_ctranslate2_weights_arrive_where_they_belong(tmp_path, sounds):
         ours, theirs = f"layers.{n}", f"encoder/layer_{n}"
         fused = [state[f"{ours}.self_attn.{p}_proj.weight"] for p in "qkv"]
         arrays[f"{theirs}/self_attention/linear_0/weight"] = np.concatenate(fused)
-        bias = [state[f"{ours}.self_attn.{p}_proj.bias"] for p in "qv"]
-        arrays[f"{theirs}/self_attention/linear_0/bias"] = np.concatenate([bias[0], np.zeros(32, np.float32), bias[1]])
-        for a, b in (("self_attention/linear_1", "self_attn.out_proj"), ("ffn/linear_0", "fc1"), ("ffn/linear_1", "fc2")):
+        q, v = (state[f"{ours}.self_attn.{p}_proj.bias"] for p in "qv")
+        arrays[f"{theirs}/self_attention/linear_0/bias"] = np.concatenate([q, np.zeros_like(q), v])
+        linear = {
+            "self_attention/linear_1": "self_attn.out_proj",
+            "ffn/linear_0": "fc1",
+            "ffn/linear_1": "fc2",
+        }
+        for a, b in linear.items():
             arrays |= {f"{theirs}/{a}/{kind}": state[f"{ours}.{b}.{kind}"] for kind in ("weight", "bias")}
         norms |= {f"layer_{n}/self_attention/layer_norm": f"{ours}.self_attn_layer_norm"}
         norms |= {f"layer_{n}/ffn/layer_norm": f"{ours}.final_layer_norm"}
@@ -141,7 +151,8 @@ def test_a_ctranslate2_file_we_cannot_read_is_refused(tmp_path):
 @pytest.mark.parametrize("norm", ["group", "layer"])
 @pytest.mark.parametrize("kind", [hf.Wav2Vec2Config, hf.HubertConfig, hf.WavLMConfig])
 def test_waveform_models_equal_transformers_one_by_one(kind, norm, sounds):
-    config = kind(**TINY, **CONVOLUTIONS, **POSITIONS, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer")
+    stable = norm == "layer"
+    config = kind(**TINY, **WAVES, feat_extract_norm=norm, do_stable_layer_norm=stable)
     encoder = TransformersAudioEncoder.from_config(config).eval()
     got = encoder.encode(sounds, dtype=torch.float32)
     extractor = hf.Wav2Vec2FeatureExtractor(do_normalize=True)
@@ -195,12 +206,13 @@ def test_transformers_whisper_and_ours_agree(tmp_path, sounds):
     """The same folder through both classes, padded."""
     config = hf.WhisperConfig(
         d_model=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=48, decoder_layers=1,
-        decoder_attention_heads=2, decoder_ffn_dim=32, num_mel_bins=20, max_source_positions=100, vocab_size=12,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+        decoder_attention_heads=2, decoder_ffn_dim=32, num_mel_bins=20, max_source_positions=100,
+        vocab_size=12, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
     )  # fmt: skip
     hf.WhisperModel(config).save_pretrained(tmp_path)
     hf.WhisperFeatureExtractor(feature_size=20, chunk_length=2).save_pretrained(tmp_path)
-    theirs, ours = TransformersAudioEncoder.pretrained(tmp_path), WhisperEncoder.pretrained(tmp_path, padded=True)
+    theirs = TransformersAudioEncoder.pretrained(tmp_path)
+    ours = WhisperEncoder.pretrained(tmp_path, padded=True)
     a, b = (encoder.encode(sounds, dtype=torch.float32) for encoder in (theirs, ours))
     assert a.mask.sum(1).tolist() == [28, 45, 16, 2]  # 20 ms each; ours calls the silence behind them real
     assert b.mask.all()

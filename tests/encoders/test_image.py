@@ -15,6 +15,7 @@ from sensorium.encoders.image import (
 
 TINY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 PATCHES = {"image_size": 32, "patch_size": 16}
+MAPS = {"hidden_sizes": [8, 16], "depths": [1, 2]}
 
 # configuration, tokens of a 32 or 64 pixel picture, how pooled is made
 CONFIGS = {
@@ -22,9 +23,9 @@ CONFIGS = {
     "clip": (hf.CLIPVisionConfig(**TINY, **PATCHES), 5, "model"),
     "siglip": (hf.SiglipVisionConfig(**TINY, **PATCHES), 4, "model"),
     "dinov2": (hf.Dinov2Config(**TINY, **PATCHES), 5, "model"),
-    "resnet": (hf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 2], layer_type="basic"), 784, "model"),
-    "convnext": (hf.ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 2], num_stages=2, image_size=64), 64, "model"),
-}  # fmt: skip
+    "resnet": (hf.ResNetConfig(**MAPS, embedding_size=8, layer_type="basic"), 784, "model"),
+    "convnext": (hf.ConvNextConfig(**MAPS, num_stages=2, image_size=64), 64, "model"),
+}
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -100,7 +101,8 @@ def _published_map(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Ten
 
     def layer(conv: str, norm: str, x: torch.Tensor, stride: int = 1, active: bool = True) -> torch.Tensor:
         weight = state[f"{conv}.weight"]
-        pad = [max(0, (-(-n // stride) - 1) * stride + weight.shape[-1] - n) for n in (x.shape[3], x.shape[2])]
+        kernel, sides = weight.shape[-1], (x.shape[3], x.shape[2])
+        pad = [max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in sides]
         x = F.pad(x, (pad[0] // 2, pad[0] - pad[0] // 2, pad[1] // 2, pad[1] - pad[1] // 2))
         x = F.conv2d(x, weight, stride=stride, groups=x.shape[1] // weight.shape[1])
         statistics = (state[f"{norm}.{name}"] for name in ("running_mean", "running_var", "weight", "bias"))
@@ -150,10 +152,10 @@ def test_stages_and_sizes_that_do_not_exist_are_refused():
         EfficientNetLite(size=16)
 
 
-@pytest.mark.parametrize(("variant", "millions"), [((1.0, 1.0), 4.65), ((1.0, 1.1), 5.42), ((1.2, 1.4), 8.20)])
-def test_efficientnet_lite_sizes(variant, millions):
+@pytest.mark.parametrize(("factors", "millions"), [((1.0, 1.0), 4.65), ((1.0, 1.1), 5.42), ((1.2, 1.4), 8.2)])
+def test_efficientnet_lite_sizes(factors, millions):
     """As published for Lite0, Lite1 and Lite3, with the classifier that is left out here."""
-    encoder = EfficientNetLite(width_factor=variant[0], depth_factor=variant[1])
+    encoder = EfficientNetLite(width_factor=factors[0], depth_factor=factors[1])
     parameters = sum(p.numel() for p in encoder.parameters()) + 1281 * 1000
     assert round(parameters / 1e6, 2) == millions
 

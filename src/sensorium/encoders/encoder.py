@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         """How long an item is, for batches of like length. Encoders of fixed-size inputs return 1."""
         return 1
 
-    # ---- encoding --------------------------------------------------------------------------------------------
+    # ---- encoding -----------------------------------------------------------------------------------------
 
     def encode(
         self,
@@ -145,7 +145,7 @@ class Encoder(nn.Module):
         # Copies for loader workers and deep copies need no second model.
         return {**self.__dict__, "_fast": None, "_identity": None}
 
-    # ---- identity --------------------------------------------------------------------------------------------
+    # ---- identity -----------------------------------------------------------------------------------------
 
     @property
     def identity(self) -> str:
@@ -163,13 +163,13 @@ class Encoder(nn.Module):
             self._identity = (state, digest.hexdigest())
         return self._identity[1]
 
-    # ---- freezing --------------------------------------------------------------------------------------------
+    # ---- freezing -----------------------------------------------------------------------------------------
 
     def freeze(self, *patterns: str) -> Self:
-        """No gradients for the parameters whose name a pattern is found in (`re.search`); none given: for all.
+        """No gradients for parameters in whose name a pattern is found (`re.search`); no pattern: for all.
 
-        In training mode, a part without any trainable parameter behaves as in evaluation: its batch norms keep
-        their statistics and its dropout is off. Raises ValueError for a pattern that fits no name.
+        In training mode, a part without any trainable parameter behaves as in evaluation: its batch norms
+        keep their statistics and its dropout is off. Raises ValueError for a pattern that fits no name.
         """
         return self._set_trainable(patterns, False)
 

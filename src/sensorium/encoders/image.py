@@ -28,9 +28,10 @@ __all__ = [
 
 Pooling = Literal["model", "first", "mean"]
 
-# How the authors make one vector of a picture, by `config.model_type`. "first" is the class token after the last
-# norm (ViT, section 3.1). All others pool inside ("model"): CLIP's class token after its own norm, SigLIP's
-# attention head, DINOv2's class token, BEiT's mean of patches, the mean of a convolutional net's last map.
+# How the authors make one vector of a picture, by `config.model_type`. "first" is the class token after the
+# last norm (ViT, section 3.1). All others pool inside ("model"): CLIP's class token after its own norm,
+# SigLIP's attention head, DINOv2's class token, BEiT's mean of patches, the mean of a convolutional net's
+# last map.
 POOLING: dict[str, Pooling] = {"vit": "first", "deit": "first", "vit_mae": "first", "vit_msn": "first"}
 
 # The picture tower of models that have more than one.
@@ -79,7 +80,9 @@ class ImagePreparation:
         if isinstance(crop, int):
             crop = (crop, crop)
         if crop is None and not isinstance(resize, tuple):
-            raise ValueError(f"{name}: got no fixed size (size={settings.get('size')}); expected one, to batch")
+            raise ValueError(
+                f"{name}: got no fixed size (size={settings.get('size')}); expected one, to batch"
+            )
         normalize = settings.get("do_normalize")
         mean = tuple(settings["image_mean"]) if normalize else (0.0, 0.0, 0.0)
         std = tuple(settings["image_std"]) if normalize else (1.0, 1.0, 1.0)
@@ -96,7 +99,7 @@ class ImagePreparation:
             size = self.resize or (height, width)
         if size != (height, width):
             picture = np.asarray(
-                Pillow.fromarray(picture).resize((size[1], size[0]), Pillow.Resampling(self.resample))
+                Pillow.fromarray(picture).resize(size[::-1], Pillow.Resampling(self.resample))
             )
         if self.crop is None:
             return picture
@@ -113,8 +116,8 @@ class TransformersImageEncoder(Encoder):
         uint8[H, W, 3] ─► resize, crop ─► model ─► last hidden state = tokens float[B, T, D]
                                                 └► pooled float[B, D], as its authors pool
 
-    Tokens are all positions of the last hidden state, a class token first where there is one; a map [B, D, h, w]
-    is read row by row. CLIP's and SigLIP's projections belong to the system, not to the encoder.
+    Tokens are all positions of the last hidden state, a class token first where there is one; a map is read
+    row by row. CLIP's and SigLIP's projections belong to the system, not to the encoder.
 
     model:   with `pixel_values` -> `last_hidden_state`, `pooler_output`
     pooling: None: `POOLING` by the kind of model
@@ -134,8 +137,6 @@ class TransformersImageEncoder(Encoder):
         self.width = getattr(config, "hidden_size", None) or config.hidden_sizes[-1]
         self.config = {"pooling": self.pooling} | published.plain(config)
         self.preparation = f"{preparation}, RGB 0..255"
-        self.register_buffer("mean", 255 * torch.tensor(preparation.mean), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(preparation.std), persistent=False)
 
     @classmethod
     def pretrained(cls, source: str | Path, pooling: Pooling | None = None) -> TransformersImageEncoder:
@@ -157,7 +158,7 @@ class TransformersImageEncoder(Encoder):
     def from_config(
         cls, config: Any, preparation: ImagePreparation | None = None, pooling: Pooling | None = None
     ) -> TransformersImageEncoder:
-        """Random weights in the shape of a vision configuration (ViTConfig, CLIPVisionConfig, ResNetConfig …)."""
+        """Random weights in the shape of a vision configuration (ViTConfig, CLIPVisionConfig …)."""
         size = getattr(config, "image_size", None) or 224
         return cls(
             published.from_config(config, TOWERS), preparation or ImagePreparation.square(size), pooling
@@ -170,7 +171,8 @@ class TransformersImageEncoder(Encoder):
 
     def forward(self, inputs: dict[str, Tensor]) -> Features:
         """{"pixels": [B, 3, h, w] in 0..255, any dtype} -> Features."""
-        pixels = (inputs["pixels"].float() - self.mean.float()[:, None, None]) / self.std.float()[:, None, None]
+        mean, std = (torch.tensor(v, device=inputs["pixels"].device) for v in (self.make.mean, self.make.std))
+        pixels = (inputs["pixels"].float() / 255 - mean[:, None, None]) / std[:, None, None]
         out = self.model(pixel_values=pixels.to(next(self.model.parameters()).dtype))
         tokens = out.last_hidden_state
         if tokens.dim() == 4:

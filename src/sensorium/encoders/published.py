@@ -26,7 +26,7 @@ def load(folder: Path, towers: Mapping[str, str]) -> tuple[nn.Module, Collection
     from transformers.utils import logging
 
     kind = AutoConfig.from_pretrained(folder).model_type
-    # Its report of unused weights (other towers, heads) and its progress bar say nothing that we do not check.
+    # Its report of unused weights (other towers, heads) says nothing that we do not check ourselves.
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -55,13 +55,13 @@ def check_complete(source: str | Path, model: nn.Module, missing: Collection[str
     lacking = sorted(set(missing) & set(model.state_dict()))
     if lacking:
         raise ValueError(
-            f"{source}: the file lacks {len(lacking)} weights of {type(model).__name__}, such as {lacking[0]}; "
-            "expected a checkpoint of the whole encoder"
+            f"{source}: the file lacks {len(lacking)} weights of {type(model).__name__}, "
+            f"such as {lacking[0]}; expected a checkpoint of the whole encoder"
         )
 
 
 def drop_pooler(model: Any) -> None:
-    """Take away a pooling head that is not used, so that its (often random) weights are no part of the encoder."""
+    """Take away a pooling head that is not used: its weights are often random, and identity would be, too."""
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
 

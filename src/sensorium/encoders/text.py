@@ -61,7 +61,7 @@ PADDED_TO_LIMIT = ("siglip_text_model", "siglip2_text_model")
 class TransformersTextEncoder(Encoder):
     """A text encoder of `transformers` and its tokenizer.
 
-        str ─► tokenizer ─► ids, mask ─► model ─► last hidden states = tokens float[B, T, D] ─► pooled float[B, D]
+        str ─► tokenizer ─► ids, mask ─► model ─► tokens float[B, T, D] ─► pooled float[B, D]
 
     model:     with `input_ids` and `attention_mask` -> `last_hidden_state`
     tokenizer: of `transformers`; it need not know how to pad
@@ -91,7 +91,7 @@ class TransformersTextEncoder(Encoder):
         if self.pooling != "model":
             published.drop_pooler(model)
         self.padded_to_limit = kind in PADDED_TO_LIMIT
-        self.config = {"model": kind, "pooling": self.pooling, "normalize": normalize} | published.plain(model.config)
+        self.config = {"pooling": self.pooling, "normalize": normalize} | published.plain(model.config)
         padded = "padded to it" if self.padded_to_limit else "padded to the batch's longest"
         self.preparation = f"tokenizer {_fingerprint(tokenizer)}, cut to {self.limit} tokens, {padded}"
 
@@ -116,7 +116,7 @@ class TransformersTextEncoder(Encoder):
     def from_config(
         cls, config: Any, tokenizer: Any, limit: int | None = None, pooling: Pooling | None = None
     ) -> TransformersTextEncoder:
-        """Random weights in the shape of a text configuration of `transformers` (BertConfig, CLIPTextConfig …)."""
+        """Random weights in the shape of a text configuration (BertConfig, CLIPTextConfig …)."""
         return TransformersTextEncoder(published.from_config(config, TOWERS), tokenizer, limit, pooling)
 
     def length(self, media: str) -> int:
@@ -169,7 +169,7 @@ class TransformersTextEncoder(Encoder):
 
 
 class SentenceEncoder(TransformersTextEncoder):
-    """A sentence encoder in the folder layout of sentence-transformers: mean over the real tokens, unit length.
+    """A sentence encoder in sentence-transformers' folder layout: mean over the real tokens, unit length.
 
     `pretrained()` is all-MiniLM-L6-v2 from its package: 384 wide, English, texts up to 256 tokens.
     """
@@ -210,9 +210,10 @@ def _limit(config: Any, tokenizer: Any) -> int:
 def _fingerprint(tokenizer: Any) -> str:
     """A short hash of all that a tokenizer does."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    whole = json.loads(backend.to_str()) if backend is not None else sorted(tokenizer.get_vocab().items())
-    if backend is not None:  # left behind by the last call
-        whole |= {"truncation": None, "padding": None}
+    if backend is None:
+        whole = dict(sorted(tokenizer.get_vocab().items()))
+    else:  # truncation and padding are left behind by its last call
+        whole = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
     return hashlib.sha256(f"{type(tokenizer).__name__}{json.dumps(whole)}".encode()).hexdigest()[:16]
 
 

@@ -15,7 +15,7 @@ from sensorium.media import Video
 class FrameEncoder(Encoder):
     """Frames seen one by one; their vectors are the tokens, their mean the clip's vector.
 
-        uint8[F, H, W, 3] ─► image encoder on B·F frames ─► pooled each = tokens float[B, F, D] ─► mean = pooled
+        uint8[F, H, W, 3] ─► image encoder on B·F frames ─► tokens float[B, F, D] ─► mean = pooled
 
     Blind to order and motion, and a strong baseline all the same (CLIP4Clip, Luo et al. 2021, "meanP").
     """
@@ -35,10 +35,12 @@ class FrameEncoder(Encoder):
         return len(media.frames)
 
     def prepare(self, media: Sequence[Video]) -> dict[str, Tensor]:
-        """Clips -> what the picture encoder prepares, [B, F, …] each, and {"mask": bool[B, F]} of the real frames."""
+        """Clips -> what the picture encoder prepares, [B, F, …], and "mask": bool[B, F], the real frames."""
         counts = [len(video.frames) for video in media]
         if min(counts) == 0:
-            raise ValueError(f"FrameEncoder: clip {counts.index(0)} of the batch has no frames; expected at least one")
+            raise ValueError(
+                f"FrameEncoder: clip {counts.index(0)} of the batch has no frames; expected at least one"
+            )
         frames = self.image.prepare([frame for video in media for frame in video.frames])
         mask = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
         inputs = {"mask": mask}

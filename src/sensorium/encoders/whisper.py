@@ -48,11 +48,11 @@ class WhisperEncoder(Encoder):
         float32[T] ─► log-mel [80, 2·n] ─► conv, conv/2, + positions ─► layers ─► tokens float[B, n, D]
                                                                                      └► mean = pooled
 
-    One token is 20 ms. Whisper was trained on 30 s with silence behind the speech; `padded=True` does the same
-    and costs about 25 times as much for a 1 s clip. Trimmed and padded features differ: choose one and keep it.
-    Padding within a batch is masked, so that a clip's features do not depend on its neighbours (≤ 1e-4 of the
-    largest value in float32). Sound beyond `positions` tokens (30 s) is cut and reported. Whisper itself pools
-    nothing: pooled is the mean over the real tokens.
+    One token is 20 ms. Whisper was trained on 30 s with silence behind the speech; `padded=True` does the
+    same and costs about 25 times as much for a 1 s clip. Trimmed and padded features differ: choose one and
+    keep it. Padding within a batch is masked: a clip's features do not depend on its neighbours (to 1e-4 of
+    the largest value in float32). Sound beyond `positions` tokens (30 s) is cut and reported. Whisper itself
+    pools nothing: pooled is the mean over the real tokens.
     """
 
     modality = "audio"
@@ -85,7 +85,7 @@ class WhisperEncoder(Encoder):
 
     @classmethod
     def pretrained(cls, source: str | Path = WHISPER_TINY_EN, padded: bool = False) -> WhisperEncoder:
-        """tiny.en (English) from its package, or a folder of `transformers` or CTranslate2 with a Whisper model."""
+        """tiny.en (English) from its package, or a Whisper folder of `transformers` or CTranslate2."""
         folder = weights.resolve(source)
         if (folder / "model.bin").exists():
             folder = weights.converted(str(source), "whisper-encoder-1", convert_ctranslate2)
@@ -118,7 +118,7 @@ class WhisperEncoder(Encoder):
         return 1 if self.padded else len(media.samples) * RATE // media.rate
 
     def prepare(self, media: Sequence[Audio]) -> dict[str, Tensor]:
-        """Sounds -> {"mel": float32[B, mels, 2·T], "mask": bool[B, T], "truncated": bool[B]}, T tokens of 20 ms."""
+        """Sounds -> {"mel": float32[B, mels, 2·T], "mask": bool[B, T], "truncated": bool[B]}; T · 20 ms."""
         longest = self.positions * SAMPLES_PER_TOKEN
         waves = [torch.from_numpy(at_rate(audio, RATE)) for audio in media]
         truncated = torch.tensor([len(wave) > longest for wave in waves])
@@ -137,7 +137,7 @@ class WhisperEncoder(Encoder):
         return {"mel": mel, "mask": mask, "truncated": truncated}
 
     def log_mel(self, wave: Tensor, tokens: int) -> Tensor:
-        """float32[T] at 16 kHz -> float32[mels, 2·tokens], the first columns of what the 30 s window would give."""
+        """float32[T] at 16 kHz -> float32[mels, 2·tokens], the first columns of the 30 s window's."""
         half = WINDOW // 2
         wave = F.pad(wave, (0, tokens * SAMPLES_PER_TOKEN - len(wave)))
         # Behind a shorter sound the window holds silence; it is mirrored only where the window itself ends.
@@ -178,7 +178,7 @@ class WhisperEncoder(Encoder):
 
 
 class WhisperLayer(nn.Module):
-    """Pre-norm attention and MLP; names as in `transformers`, so that its files load. The keys have no bias."""
+    """Pre-norm attention and MLP; names as in `transformers`, so that its files load. Keys have no bias."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()

@@ -12,7 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 # CTranslate2's DataType numbers (include/ctranslate2/types.h) that an unquantised file holds.
-_TYPES = {0: np.dtype("<f4"), 1: np.dtype("i1"), 2: np.dtype("<i2"), 3: np.dtype("<i4"), 4: np.dtype("<f2")}
+_TYPES: dict[int, np.dtype] = {
+    0: np.dtype("<f4"),
+    1: np.dtype("i1"),
+    2: np.dtype("<i2"),
+    3: np.dtype("<i4"),
+    4: np.dtype("<f2"),
+}
 _VERSION = 6
 
 
