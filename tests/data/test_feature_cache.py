@@ -167,6 +167,7 @@ def test_bad_media_goes_to_quarantine(tmp_path, pictures, mean_colour):
     assert cached.present.tolist() == [True, False, True, False, False, True]
     assert sorted(entry.id for entry in quarantine.entries()) == ["b", "d", "e"]
     assert {entry.column for entry in quarantine.entries()} == {"photo"}
+    assert {entry.id: entry.file for entry in quarantine.entries()}["d"] == str(tmp_path / "copy.png")
     assert (quarantine.good, quarantine.bad) == (3, 3)
     assert torch.equal(cached[[0, 2, 5]].pooled, means(range(3)))
     assert np.array_equal(cached.pooled(), means(range(3)).numpy())
@@ -293,6 +294,27 @@ def test_many_small_shards_are_merged_and_open_views_live_on(tmp_path, letters):
         cache.features(encoder, texts, "tokens", progress=False)[:].tokens, letters().encode(texts).tokens
     )
     assert encoder.calls == []
+
+
+def test_what_is_merged_is_removed_only_after_the_whole_is_there(tmp_path, letters, monkeypatch):
+    cache, encoder = FeatureCache(tmp_path / "cache"), letters()
+    texts = [f"text {n}" for n in range(feature_shards.FEW + 1)]
+    removed = []
+
+    def remove(folder, whole=feature_shards.remove):
+        space = feature_shards.Space(
+            tmp_path / "cache", json.loads((folder.parent / "space.json").read_text())
+        )
+        space.refresh()
+        merged = space.shards.pop(max(space.shards))
+        assert set(feature_shards.Shard(folder, 2, space.dtype, False).keys) <= set(merged.keys)
+        removed.append(folder)
+        whole(folder)
+
+    monkeypatch.setattr(feature_shards, "remove", remove)
+    for text in texts:
+        cache.features(encoder, [text], progress=False)
+    assert len(removed) == feature_shards.FEW + 1
 
 
 def test_one_call_ends_in_one_shard(tmp_path, letters, monkeypatch):

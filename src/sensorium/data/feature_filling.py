@@ -25,7 +25,7 @@ from sensorium.media import Audio, Limits, Media, MediaError, Source, Video, con
 
 MEDIA_BYTES = 256 * 2**20  # decoded media held at a time
 FEATURE_BYTES = 256 * 2**20  # features held at a time
-FIRST_ITEMS, MOST_ITEMS = 128, 2048  # encoded at a time: at first, and at most
+FIRST_ITEMS, MOST_ITEMS = 128, 512  # encoded at a time: at first, and at most
 SHARD_BYTES = 2**30  # a shard is published when it reaches this,
 SHARD_SECONDS = 60.0  # or when a crash would lose this much work
 
@@ -95,6 +95,11 @@ class Items:
             raise error
         self.quarantine.add(self.ids[row], self.column, error)
 
+    def error_of(self, row: int, error: MediaError) -> MediaError:
+        """The error of another item with the same content, under its own name."""
+        media = self.media[row]
+        return MediaError(media.name if isinstance(media, Source) else error.file, error.got, error.accepted)
+
     def passed(self, count: int) -> None:
         if self.quarantine is not None:
             self.quarantine.passed(count)
@@ -146,12 +151,15 @@ class _Filling:
             while place < len(missing):
                 block = missing[place : place + size]
                 place += size
-                bar.update(len(block))
                 self.space.refresh()  # another process may have published some of these by now
-                block = block[self.space.locate(self.keys[block])[0] < 0]
-                for rows, media in self._decoded(block):
+                lacking = block[self.space.locate(self.keys[block])[0] < 0]
+                bar.update(len(block) - len(lacking))
+                bad = len(self.bad)
+                for rows, media in self._decoded(lacking):
                     item_bytes = self._encode(np.array(rows), media)
                     size = min(MOST_ITEMS, max(self.batch_size, FEATURE_BYTES // item_bytes))
+                    bar.update(len(rows))
+                bar.update(len(self.bad) - bad)
             self._publish()
         except QuarantineError:
             self._publish()  # what was good need not be computed again once the rest is repaired
@@ -173,7 +181,7 @@ class _Filling:
             if isinstance(media, MediaError):
                 self.bad.append(row)
                 for other in equal.tolist():
-                    self.items.set_aside(other, media)
+                    self.items.set_aside(other, self.items.error_of(other, media))
                 continue
             self.items.passed(len(equal))
             rows.append(row)

@@ -159,7 +159,8 @@ def test_a_damaged_shard_is_named_and_the_rest_goes_on(tmp_path, shards, png, cu
     with pytest.raises(MediaError, match=r"x-001\.tar: got an archive that"):
         list(read_tar(shards))
     quarantine = Quarantine(tmp_path / "q.jsonl", limit_share=1)
-    assert ids(read_tar(shards, quarantine=quarantine)) in (ALL[:3] + ALL[6:], ALL[:4] + ALL[6:])
+    # The record before the damage is left out too: more members of it may have followed.
+    assert ids(read_tar(shards, quarantine=quarantine)) == ALL[:3] + ALL[6:]
     [entry] = quarantine.entries()
     assert (entry.id, entry.column) == ("x-001.tar", "shard")
 
