@@ -1,0 +1,75 @@
+"""The report of a run: one HTML page that carries all that it shows.
+
+facts, history, scores, galleries, maps, gaps -> report.html
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sensorium.viewing.curves import History, curves
+from sensorium.viewing.gallery import Gallery, Search, Shown, gallery_html
+from sensorium.viewing.gaps import Gap, gap_html
+from sensorium.viewing.maps import Map, map_html
+from sensorium.viewing.page import Section, page
+from sensorium.viewing.score_table import ScoreLike, score_table, tiles
+from sensorium.viewing.svg import esc
+
+__all__ = ["Gallery", "Gap", "Map", "Search", "Shown", "write"]
+
+
+def write(
+    path: str | os.PathLike,
+    title: str,
+    lead: str = "",
+    facts: Mapping[str, object] | None = None,
+    history: History | None = None,
+    scores: Mapping[str, ScoreLike] | None = None,
+    headline: Sequence[str] | None = None,
+    galleries: Sequence[Gallery] = (),
+    maps: Sequence[Map] = (),
+    gaps: Sequence[Gap] = (),
+) -> Path:
+    """Write the page and return its path. What is not given is left out. The file is replaced atomically.
+
+    title, lead: the heading, and a sentence below it
+    facts:       what a reader wants to know of the run: data, model, time, machine, command
+    history:     a history.jsonl, or its records
+    scores:      {"emoji.unseen_artist.text_to_image.R@1": Score, …}; the parts are what it was measured on,
+                 the task, and the metric
+    headline:    names of the scores shown large; by default the first four R@1 or top-1
+    """
+    scores = scores or {}
+    if headline is None:
+        headline = [name for name in scores if name.endswith(("R@1", "top-1"))][:4]
+    sections = []
+    if scores:
+        sections.append(
+            Section(
+                "Scores",
+                score_table(scores),
+                "In percent, ranks as they are. A value marked = does not clear its blind baseline: "
+                "nothing was shown to be learned.",
+            )
+        )
+    if galleries:
+        found = "".join(gallery_html(gallery) for gallery in galleries)
+        sections.append(Section("Searches", found, "The nearest first. ✓ marks right answers."))
+    if maps:
+        sections.append(Section("Map", "".join(map_html(map_) for map_ in maps)))
+    if gaps:
+        note = "How far apart the modalities lie in the space that they share (Liang et al. 2022)."
+        sections.append(Section("Modality gap", "".join(gap_html(gap) for gap in gaps), note))
+    if history is not None and (drawn := curves(history)):
+        sections.append(Section("Training", drawn))
+    if facts:
+        rows = "".join(f"<div><dt>{esc(name)}</dt><dd>{esc(fact)}</dd></div>" for name, fact in facts.items())
+        sections.append(Section("Run", f'<dl class="facts">{rows}</dl>'))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(page(title, lead, tiles(scores, headline), sections), encoding="utf-8", errors="replace")
+    part.replace(path)
+    return path
