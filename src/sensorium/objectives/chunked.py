@@ -9,15 +9,19 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-RowsLoss = Callable[[Tensor, Tensor], Tensor]
+Sum = Callable[[Tensor, Tensor], Tensor]
 """logits float[n, N], positives bool[n, N] -> float[], a sum over rows that are independent of each other."""
+
+SumAndGradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""The same and its gradient with respect to the logits, float[n, N]; may overwrite the logits."""
 
 Positives = Callable[[int, int], Tensor]
 """start, stop -> bool[stop - start, N], the positives of those rows."""
 
 
 def sum_over_rows(
-    loss: RowsLoss,
+    plain: Sum,
+    by_hand: SumAndGradient,
     x: Tensor,
     y: Tensor,
     scale: Tensor,
@@ -25,23 +29,25 @@ def sum_over_rows(
     positives: Positives,
     chunk: int | None,
 ) -> Tensor:
-    """loss(scale · x y' + bias, positives) -> float[].
+    """plain(scale · x y' + bias, positives) -> float[].
 
     x: float[n, D]; y: float[N, D]; scale, bias: float[]
-    chunk: rows at a time; None: all at once. In chunks no more than chunk × N logits exist at any time, in
-           the forward pass and in the backward: gradients are taken chunk by chunk while the logits are at
-           hand, which costs no second forward. Loss and gradients equal the whole's up to the order of
-           additions.
+    chunk: None: `plain` on all rows at once, and autograd. A number: so many rows at a time through
+           `by_hand`, so that no more than chunk × N logits ever exist, neither in the forward pass nor in
+           the backward: gradients are taken while the logits are at hand, and N² floats become (n + N) · D.
+           Loss and gradients equal the plain form's up to the order of additions.
 
     Computed in float32 also under autocast: bf16 rounds a logit of 50 to a quarter.
     """
     with torch.autocast(x.device.type, enabled=False):
         if chunk is None:
-            return loss(scale * (x @ y.T) + bias, positives(0, len(x)))
-        return _Chunked.apply(x, y, scale, bias, loss, positives, chunk)
+            return plain(scale * (x @ y.T) + bias, positives(0, len(x)))
+        total: Tensor = _Chunked.apply(x, y, scale, bias, by_hand, positives, chunk)
+        return total
 
 
 def check_chunk(chunk: int | None) -> None:
+    """ValueError for a number of rows that cannot be."""
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk of {chunk} rows: give 1 or more, or None for all at once")
 
@@ -54,27 +60,22 @@ class _Chunked(torch.autograd.Function):
         y: Tensor,
         scale: Tensor,
         bias: Tensor,
-        loss: RowsLoss,
+        by_hand: SumAndGradient,
         positives: Positives,
         chunk: int,
     ) -> Tensor:
-        with_gradients = any(ctx.needs_input_grad)
         total, scale_gradient, bias_gradient = (torch.zeros_like(scale) for _ in range(3))
         x_gradient, y_gradient = torch.zeros_like(x), torch.zeros_like(y)
         for start in range(0, len(x), chunk):
             rows = x[start : start + chunk]
-            cosines = rows @ y.T
-            logits = (scale * cosines + bias).requires_grad_(with_gradients)
-            with torch.set_grad_enabled(with_gradients):
-                part = loss(logits, positives(start, start + len(rows)))
-            total += part.detach()
-            if with_gradients:
-                (gradient,) = torch.autograd.grad(part, logits)
-                bias_gradient += gradient.sum()
-                scale_gradient += (gradient * cosines).sum()
-                gradient *= scale
-                x_gradient[start : start + chunk] = gradient @ y
-                y_gradient.addmm_(gradient.T, rows)
+            scaled = scale * rows
+            part, gradient = by_hand(torch.addmm(bias, scaled, y.T), positives(start, start + len(rows)))
+            total += part
+            towards_rows = gradient @ y
+            scale_gradient += (towards_rows * rows).sum()
+            bias_gradient += gradient.sum()
+            x_gradient[start : start + chunk] = towards_rows.mul_(scale)
+            y_gradient.addmm_(gradient.T, scaled)
         ctx.save_for_backward(x_gradient, y_gradient, scale_gradient, bias_gradient)
         return total
 

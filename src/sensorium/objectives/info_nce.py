@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sensorium.objectives.chunked import check_chunk, sum_over_rows
-from sensorium.objectives.column_pairs import EmbeddingsLike, PairWeights, column_pairs
+from sensorium.objectives.column_pairs import ColumnPair, EmbeddingsLike, PairWeights, column_pairs
 from sensorium.objectives.global_batch import mean_over_processes, world_size
 
 
@@ -57,28 +57,67 @@ class InfoNCE:
 
     def losses(self, embeddings: EmbeddingsLike, meanings: Tensor) -> dict[str, Tensor]:
         """The same of embeddings that are at hand. meanings: int64[B, K], -1 where there is none."""
-        rows_loss = partial(info_nce_sum, label_smoothing=self.label_smoothing)
         losses = {}
         for name, weight, pair in column_pairs(embeddings, meanings, self.weights):
-            there, back = (
-                sum_over_rows(
-                    rows_loss, own, every, embeddings.scale, embeddings.bias, pair.positives, self.chunk
-                )
-                for own, every in ((pair.x, pair.all_y), (pair.y, pair.all_x))
-            )
             share = world_size() / max(len(pair.all_x), 1)
-            losses[f"info_nce/{name}"] = mean_over_processes((there + back) * (weight * share / 2))
+            both_ways = self._both_ways(pair, embeddings.scale, embeddings.bias)
+            losses[f"info_nce/{name}"] = mean_over_processes(both_ways * (weight * share / 2))
         return losses
+
+    def _both_ways(self, pair: ColumnPair, scale: Tensor, bias: Tensor) -> Tensor:
+        """The sum over this process's rows of x -> y and of y -> x, float[]."""
+        plain = partial(info_nce_sum, label_smoothing=self.label_smoothing)
+        by_hand = partial(info_nce_sum_and_gradient, label_smoothing=self.label_smoothing)
+        if self.chunk is None and pair.x is pair.all_x:  # one process: both ways read the same logits
+
+            def both(logits: Tensor, positives: Tensor) -> Tensor:
+                return plain(logits, positives) + plain(logits.T, positives.T)
+
+            return sum_over_rows(both, by_hand, pair.x, pair.y, scale, bias, pair.positives, None)
+        there = sum_over_rows(plain, by_hand, pair.x, pair.all_y, scale, bias, pair.positives, self.chunk)
+        back = sum_over_rows(plain, by_hand, pair.y, pair.all_x, scale, bias, pair.positives, self.chunk)
+        return there + back
 
 
 def info_nce_sum(logits: Tensor, positives: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """logits float[n, N], positives bool[n, N] (at least one a row) -> float[], the sum over the n rows."""
-    negatives = logits.masked_fill(positives, -torch.inf).logsumexp(1, keepdim=True)
+    negatives = logits.masked_fill(positives, -torch.inf).logsumexp(1)
+    row, column = positives.nonzero(as_tuple=True)
+    own = logits[row, column]
     # −log(e^s / (e^s + Σ e^n)) = log(1 + e^(lse(n) − s)); without negatives, nothing to tell apart: 0
-    losses = F.softplus(negatives - logits)
+    losses = F.softplus(negatives[row] - own)
     if label_smoothing:
-        candidates = 1 + (~positives).sum(1, keepdim=True)
-        other = logits.masked_fill(positives, 0.0).sum(1, keepdim=True)
-        losses = losses + label_smoothing * (logits - (logits + other) / candidates)
-    shares = positives / positives.sum(1, keepdim=True)
-    return (losses * shares).sum()
+        others = logits.masked_fill(positives, 0.0).sum(1)
+        candidates = 1 + (~positives).sum(1)
+        losses = losses + label_smoothing * (own - (own + others[row]) / candidates[row])
+    return (losses / positives.sum(1)[row]).sum()
+
+
+def info_nce_sum_and_gradient(
+    logits: Tensor, positives: Tensor, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """`info_nce_sum` and its gradient float[n, N], written over the logits: five passes over one matrix.
+
+    With d_p = lse(negatives) − s_p and P positives: ∂/∂s_p = −σ(d_p) / P, and what the positives gain is
+    taken from the negatives in the shares of their softmax.
+    """
+    row, column = positives.nonzero(as_tuple=True)
+    own, weight = logits[row, column], 1 / positives.sum(1)[row]
+    others = logits.sum(1).index_add(0, row, -own)
+    logits[row, column] = -torch.inf
+    largest = logits.amax(1, keepdim=True).nan_to_num(neginf=0.0)  # a row may be without negatives
+    shares = logits.sub_(largest).exp_()
+    sums = shares.sum(1, keepdim=True)
+    difference = (largest + sums.log()).squeeze(1)[row] - own
+    losses = F.softplus(difference)
+    gained = difference.sigmoid() * weight
+    given = torch.zeros_like(sums).index_add_(0, row, gained[:, None])
+    gradient = shares.mul_(given / sums.clamp(min=torch.finfo(sums.dtype).tiny))
+    towards = -gained
+    if label_smoothing:
+        candidates = 1 + (~positives).sum(1)
+        losses = losses + label_smoothing * (own - (own + others[row]) / candidates[row])
+        gradient -= label_smoothing / candidates[:, None]
+        towards += label_smoothing * weight * (1 - 1 / candidates[row])
+    gradient[row, column] = towards
+    return (losses * weight).sum(), gradient

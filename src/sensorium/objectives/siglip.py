@@ -50,9 +50,8 @@ class SigLIP:
         """The same of embeddings that are at hand. meanings: int64[B, K], -1 where there is none."""
         losses = {}
         for name, weight, pair in column_pairs(embeddings, meanings, self.weights):
-            total = sum_over_rows(
-                siglip_sum, pair.x, pair.all_y, embeddings.scale, embeddings.bias, pair.positives, self.chunk
-            )
+            logit = (embeddings.scale, embeddings.bias, pair.positives, self.chunk)
+            total = sum_over_rows(siglip_sum, siglip_sum_and_gradient, pair.x, pair.all_y, *logit)
             share = world_size() / max(len(pair.all_x), 1)
             losses[f"siglip/{name}"] = mean_over_processes(total * (weight * share))
         return losses
@@ -61,3 +60,13 @@ class SigLIP:
 def siglip_sum(logits: Tensor, positives: Tensor) -> Tensor:
     """logits float[n, N], positives bool[n, N] -> float[], the sum of −log σ(± logits)."""
     return -F.logsigmoid(logits.where(positives, -logits)).sum()
+
+
+def siglip_sum_and_gradient(logits: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:
+    """`siglip_sum` and its gradient float[n, N], written over the logits: ∓σ(∓ logits)."""
+    row, column = positives.nonzero(as_tuple=True)
+    logits[row, column] *= -1
+    total = F.softplus(logits).sum()
+    gradient = logits.sigmoid_()
+    gradient[row, column] *= -1
+    return total, gradient
