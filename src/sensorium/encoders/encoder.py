@@ -96,6 +96,7 @@ class Encoder(nn.Module):
         """As `encode`, one batch at a time: (the batch's positions in `media`, its Features)."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        speed.apply()
         order = list(range(len(media)))
         if speed.enabled():  # the longest first, so that a batch that does not fit in memory fails at once
             order.sort(key=lambda row: -self.length(media[row]))

