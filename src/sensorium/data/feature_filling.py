@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -67,7 +67,7 @@ class Items:
     def keys(self) -> tuple[np.ndarray, np.ndarray]:
         """S32[N], the sha256 of every item, each hashed once; bool[N], False for unreadable files."""
         keys, present = np.zeros(len(self.media), KEY), np.ones(len(self.media), bool)
-        for row, key in enumerate(_in_threads(_key, self.media)):
+        for row, key in enumerate(_in_threads(_key, self.media, lambda media: isinstance(media, Source))):
             if isinstance(key, MediaError):
                 present[row] = False
                 self.set_aside(row, key)
@@ -111,15 +111,16 @@ def fill(
     """Encode what the space lacks. Returns the keys S32[N] and bool[N], False where the media is bad."""
     keys, present = items.keys()
     space.refresh()
-    unique, first = np.unique(keys[present], return_index=True)
+    unique, first, count = np.unique(keys[present], return_index=True, return_counts=True)
     first = np.flatnonzero(present)[first]
     lacking = space.locate(unique)[0] < 0
-    items.passed(int(np.isin(keys[present], unique[~lacking]).sum()))
+    items.passed(int(count[~lacking].sum()))
     missing = np.sort(first[lacking])  # of equal items the first, in the order given
     if len(missing):
         rank, world = rank_and_world()
         missing = np.roll(missing, -(rank * len(missing) // world))  # processes begin at different places
-        filling = _Filling(space, encoder, items, keys, present, batch_size)
+        counts = dict(zip(first.tolist(), count.tolist()))
+        filling = _Filling(space, encoder, items, keys, counts, batch_size)
         with tqdm(total=len(missing), desc=f"encoding {items.column}", unit="", disable=not progress) as bar:
             filling.run(missing, bar)
         present &= ~np.isin(keys, keys[filling.bad])
@@ -135,11 +136,11 @@ class _Filling:
         encoder: Encoding,
         items: Items,
         keys: np.ndarray,
-        present: np.ndarray,
+        counts: Mapping[int, int],
         batch_size: int,
     ) -> None:
         self.space, self.encoder, self.items, self.batch_size = space, encoder, items, batch_size
-        self.keys, self.present = keys, present
+        self.keys, self.counts = keys, counts  # how many items equal the first of them, by its row
         self.bad: list[int] = []
         self.written: list[str] = []
         self.writer: ShardWriter | None = None
@@ -177,13 +178,12 @@ class _Filling:
         held = 0
         decoded = _in_threads(lambda row: self.items.decode(row, self.keys[row : row + 1]), block.tolist())
         for row, media in zip(block.tolist(), decoded):
-            equal = np.flatnonzero(self.present & (self.keys == self.keys[row]))
             if isinstance(media, MediaError):
                 self.bad.append(row)
-                for other in equal.tolist():
+                for other in np.flatnonzero(self.keys == self.keys[row]).tolist():
                     self.items.set_aside(other, self.items.error_of(other, media))
                 continue
-            self.items.passed(len(equal))
+            self.items.passed(self.counts[row])
             rows.append(row)
             group.append(media)
             held += _bytes_of(media)
@@ -232,15 +232,19 @@ def _key(media: Source | Media) -> bytes | MediaError:
         return error
 
 
-def _in_threads(function: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
-    """`function` of each thing, in order, a few ahead: reading, hashing and decoding run side by side."""
-    things = iter(things)
+def _in_threads(
+    function: Callable[[T], R], things: Iterable[T], slow: Callable[[T], bool] = lambda thing: True
+) -> Iterator[R]:
+    """`function` of each thing, in order, slow ones a few ahead: reading and decoding run side by side."""
     threads = speed.usable_cpus()
+    ahead: deque[Callable[[], R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[R]] = deque(pool.submit(function, thing) for thing in islice(things, 2 * threads))
+        for thing in things:
+            ahead.append(pool.submit(function, thing).result if slow(thing) else partial(function, thing))
+            if len(ahead) > 2 * threads:
+                yield ahead.popleft()()
         while ahead:
-            yield ahead.popleft().result()
-            ahead.extend(pool.submit(function, thing) for thing in islice(things, 1))
+            yield ahead.popleft()()
 
 
 def _bytes_of(media: Media) -> int:
