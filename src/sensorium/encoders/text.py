@@ -69,6 +69,9 @@ class TransformersTextEncoder(Encoder):
                Longer texts are cut at the end, and reported
     pooling:   None: `POOLING` by the kind of model
     normalize: make the pooled vector unit length
+    layers:    pool these hidden states instead of the last, 0 being the embeddings, and join them: lower ones
+               know the words, higher ones their sense. The pooled vector and the tokens are then
+               len(layers) · D wide, and nothing is normalized
     """
 
     modality = "text"
@@ -80,18 +83,25 @@ class TransformersTextEncoder(Encoder):
         limit: int | None = None,
         pooling: Pooling | None = None,
         normalize: bool = False,
+        layers: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         kind = model.config.model_type
         self.model, self.tokenizer = model, tokenizer
-        self.width = model.config.hidden_size
+        self.layers = None if layers is None else tuple(layers)
+        if self.layers is not None and not all(0 <= n <= model.config.num_hidden_layers for n in self.layers):
+            raise ValueError(f"layers: expected numbers from 0 to {model.config.num_hidden_layers}, got {layers}")
+        self.width = model.config.hidden_size * (1 if self.layers is None else len(self.layers))
         self.limit = limit or _limit(model.config, tokenizer)
         self.pooling = pooling or POOLING.get(kind, "mean")
         self.normalize = normalize
         if self.pooling != "model":
             published.drop_pooler(model)
         self.padded_to_limit = kind in PADDED_TO_LIMIT
-        self.config = {"pooling": self.pooling, "normalize": normalize} | published.plain(model.config)
+        if self.layers is not None and self.pooling == "model":
+            raise ValueError("layers: expected pooling='mean' or 'first'; the model's own pooler sees the last only")
+        chosen = {} if self.layers is None else {"layers": self.layers}
+        self.config = {"pooling": self.pooling, "normalize": normalize} | chosen | published.plain(model.config)
         padded = "padded to it" if self.padded_to_limit else "padded to the batch's longest"
         self.preparation = f"tokenizer {_fingerprint(tokenizer)}, cut to {self.limit} tokens, {padded}"
 
@@ -156,8 +166,12 @@ class TransformersTextEncoder(Encoder):
     def forward(self, inputs: dict[str, Tensor]) -> Features:
         ids, mask = inputs["ids"], inputs["mask"]
         seen = torch.ones_like(mask) if self.padded_to_limit else mask
-        out = self.model(input_ids=ids, attention_mask=seen.long())
+        out = self.model(
+            input_ids=ids, attention_mask=seen.long(), output_hidden_states=self.layers is not None
+        )
         tokens = out.last_hidden_state
+        if self.layers is not None:
+            tokens = torch.cat([out.hidden_states[layer] for layer in self.layers], -1)
         if self.pooling == "model":
             pooled = out.pooler_output
         elif self.pooling == "first":
@@ -165,7 +179,7 @@ class TransformersTextEncoder(Encoder):
         else:
             pooled = masked_mean(tokens, mask)
         pooled = pooled.float()  # also under bfloat16, whose unit vectors are up to 0.4 % off
-        return Features(tokens, mask, F.normalize(pooled, dim=-1) if self.normalize else pooled)
+        return Features(tokens, mask, F.normalize(pooled, dim=-1) if self.normalize and self.layers is None else pooled)
 
 
 class SentenceEncoder(TransformersTextEncoder):
@@ -176,7 +190,11 @@ class SentenceEncoder(TransformersTextEncoder):
 
     @classmethod
     def pretrained(
-        cls, source: str | Path = MINILM, limit: int | None = None, pooling: Pooling | None = None
+        cls,
+        source: str | Path = MINILM,
+        limit: int | None = None,
+        pooling: Pooling | None = None,
+        layers: Sequence[int] | None = None,
     ) -> SentenceEncoder:
         from transformers import AutoTokenizer
 
@@ -194,7 +212,7 @@ class SentenceEncoder(TransformersTextEncoder):
         limit = limit or _json(folder / "sentence_bert_config.json")["max_seq_length"]
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model, missing = published.load(folder, TOWERS)
-        encoder = cls(model, tokenizer, limit, pooling, normalize="Normalize" in steps)
+        encoder = cls(model, tokenizer, limit, pooling, "Normalize" in steps, layers)
         published.check_complete(source, model, missing)
         encoder.source = str(source)
         return encoder.eval()

@@ -1,0 +1,36 @@
+"""options -> `Run`: one typed function a training run; its arguments are its command-line options."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from importlib import import_module
+
+from sensorium.training.run import Run
+
+# Written out, so that a name is found by reading: name -> (module:function, what it trains)
+RECIPES = {
+    "image_text_audio": (
+        "sensorium.recipes.image_text_audio:image_text_audio",
+        "pictures, words and speech in one space, on the bundled data (what the quickstart trains)",
+    ),
+    "joint_embedding": (
+        "sensorium.recipes.joint_embedding:joint_embedding",
+        "any two or three modalities in one space, on your own folder or table of media",
+    ),
+    "clip": (
+        "sensorium.recipes.clip:clip",
+        "CLIP from random weights on the bundled emoji, both towers trained",
+    ),
+}
+
+
+def recipe_function(name: str) -> Callable[..., Run]:
+    """The function of a recipe. Raises ValueError that lists the recipes."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}.{guess}")
+    module, _, function = RECIPES[name][0].partition(":")
+    found: Callable[..., Run] = getattr(import_module(module), function)
+    return found

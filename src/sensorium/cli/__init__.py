@@ -1,0 +1,50 @@
+"""argv -> one typed function of `commands.py`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+
+import tyro
+
+from sensorium.cli import commands
+
+COMMANDS = {
+    "quickstart": commands.quickstart,
+    "train": commands.train,
+    "evaluate": commands.evaluate,
+    "index": commands.index,
+    "search": commands.search,
+    "systems": commands.systems,
+    "doctor": commands.doctor,
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command. What the user can mend is one line on standard error and exit status 2."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+            near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+            guess = f" Did you mean 'sensorium {near[0]}'?" if near else ""
+            raise ValueError(f"no command {arguments[0]!r}; there are: {', '.join(COMMANDS)}.{guess}")
+        if arguments[:1] == ["train"]:
+            commands.train(arguments[1:])
+            return
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="sensorium",
+            description="Build, train and search with multimodal models. 'sensorium COMMAND --help' explains one.",
+            args=arguments or ["--help"],
+        )
+    except BrokenPipeError:  # `sensorium search … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        if os.environ.get("SENSORIUM_TRACEBACK") == "1":
+            raise
+        print(f"sensorium: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,151 @@
+"""The command line: every command is a typed function, and its arguments are the options.
+
+    sensorium quickstart | train | evaluate | index | search | systems | doctor
+
+Only this file and the standard library are imported until a command runs, so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional, UseAppendAction, arg
+
+QUICKSTART = Path("runs/quickstart")
+
+
+def quickstart(folder: Path = QUICKSTART, seed: int = 0, fresh: bool = False) -> None:
+    """Train pictures, words and speech into one space on the bundled data, score it and draw the report.
+
+    Takes about five minutes on two cores, seconds when it has run before. Writes report.html, metrics.json,
+    a checkpoint and an index over the test pictures.
+
+    Args:
+        folder: Where the run is written.
+        seed: Of the weights' start, the order of the data and the augmentation.
+        fresh: Train again although the folder holds a finished run.
+    """
+    from sensorium.recipes.quickstart import quickstart as run
+
+    run(folder, seed=seed, fresh=fresh)
+
+
+def train(recipe: str, options: list[str]) -> None:
+    """Run a recipe: `sensorium train RECIPE --help` lists its options, which are the arguments of its function.
+
+    Training resumes where it stopped; `--fresh` begins anew.
+    """
+    from sensorium.recipes import recipe_function
+    from sensorium.training.loop import fit
+
+    fit(tyro.cli(recipe_function(recipe), args=options, prog=f"sensorium train {recipe}"))
+
+
+def evaluate(
+    checkpoint: Positional[Path],
+    data: Positional[str],
+    out: Path | None = None,
+    limit: int | None = None,
+) -> None:
+    """Score a checkpoint: every pair of modalities both ways, with intervals and blind baselines.
+
+    Args:
+        checkpoint: Folder of a checkpoint, such as runs/quickstart.
+        data: "emoji" or "stamps" (the bundled test splits), or your own folder, .jsonl, .csv, .parquet or .tar.
+        out: Also write the scores to this JSON file.
+        limit: Use at most so many records.
+    """
+    from sensorium.recipes.evaluation import evaluate_checkpoint
+
+    evaluate_checkpoint(checkpoint, data, out=out, limit=limit)
+
+
+def index(
+    folder: Positional[Path],
+    sources: Positional[list[Path]],
+    model: Path = QUICKSTART,
+    delete: Annotated[str | None, arg(metavar="WHERE")] = None,
+) -> None:
+    """Make or extend a searchable index of your media. What it already holds is not encoded again.
+
+    Example: sensorium index my-index ~/Pictures && sensorium search my-index --text "a red fish"
+
+    Args:
+        folder: Where the index is (made when it is not there).
+        sources: Files and folders to add.
+        model: Checkpoint that encodes them.
+        delete: Delete the rows that match this filter, such as "path LIKE '%draft%'", before adding.
+    """
+    from sensorium.facade import load
+    from sensorium.retrieval.index import Index
+
+    found = Index.create(folder, load(model), exist_ok=True)
+    if delete is not None:
+        found.delete(where=delete)
+    for source in sources:
+        found.add(source)
+    print(f"{folder}: {len(found)} rows")
+
+
+def search(
+    folder: Positional[Path],
+    text: str | None = None,
+    image: Path | None = None,
+    audio: Path | None = None,
+    video: Path | None = None,
+    where: str | None = None,
+    top: int = 10,
+    model: Path | None = None,
+    picture: Path | None = None,
+) -> None:
+    """Search an index by words, a picture, a recording or a clip.
+
+    Example: sensorium search runs/quickstart/index --text "a red fish" --top 5
+
+    Args:
+        folder: The index.
+        text: Words to search by.
+        image: A picture to search by.
+        audio: A recording to search by.
+        video: A clip to search by.
+        where: Only rows that match this filter, such as "modality = 'image'".
+        top: How many results.
+        model: Checkpoint, when it is no longer where the index was made from.
+        picture: Also draw the results into this PNG file.
+    """
+    from sensorium.recipes.searching import search_index
+
+    query: dict[str, Any] = {"text": text, "image": image, "audio": audio, "video": video}
+    search_index(folder, query, where=where, top=top, model=model, picture=picture)
+
+
+def systems() -> None:
+    """List the systems and recipes, with their paper and where to read them."""
+    from sensorium.recipes.listing import list_systems
+
+    list_systems()
+
+
+def doctor(fetch: bool = False) -> None:
+    """Say what this machine and installation offer: versions, CPU features, weights, data.
+
+    Args:
+        fetch: Also fetch and verify the weights that the quickstart and the tests use.
+    """
+    from sensorium.recipes.doctor import report
+
+    sys.exit(report(fetch=fetch))
+
+
+COMMANDS = {
+    "quickstart": quickstart,
+    "train": train,
+    "evaluate": evaluate,
+    "index": index,
+    "search": search,
+    "systems": systems,
+    "doctor": doctor,
+}
