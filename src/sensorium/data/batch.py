@@ -13,9 +13,10 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from sensorium.data.feature_cache import CachedFeatures, FeatureCache
+from sensorium.data.feature_cache import FeatureCache
 from sensorium.data.quarantine import Quarantine
 from sensorium.data.sample import Batch, Column, Sample
+from sensorium.features import Features
 from sensorium.media import LIMITS, Limits, Media, MediaError, Source
 
 
@@ -25,6 +26,15 @@ class Preparing(Protocol):
     modality: str
 
     def prepare(self, media: Sequence[Any]) -> dict[str, Tensor]: ...
+
+
+class Cached(Protocol):
+    """Features computed before, found by a record's id: `CachedFeatures`, or what draws from several of them."""
+
+    @property
+    def modality(self) -> str: ...
+    def row(self, id: str) -> Any: ...
+    def __getitem__(self, rows: Any) -> Features: ...
 
 
 class Collator:
@@ -48,14 +58,14 @@ class Collator:
         self,
         encoders: Mapping[str, Preparing],
         *,
-        cached: Mapping[str, CachedFeatures] | None = None,
+        cached: Mapping[str, Cached] | None = None,
         augment: Mapping[str, Callable[[Any], Any]] | None = None,
         decoding: Mapping[str, Mapping[str, Any]] | None = None,
         quarantine: Quarantine | None = None,
         limits: Limits = LIMITS,
         samples: Sequence[Sample] | None = None,
     ) -> None:
-        self.cached = dict(cached or {})
+        self.cached: dict[str, Cached] = dict(cached or {})
         self.encoders = {name: encoder for name, encoder in encoders.items() if name not in self.cached}
         self.augment = dict(augment or {})
         self.decoding = dict(decoding or {})
