@@ -29,7 +29,7 @@ class Preparing(Protocol):
 
 
 class Cached(Protocol):
-    """Features computed before, found by a record's id: `CachedFeatures`, or what draws from several of them."""
+    """Features computed before, by record id: `CachedFeatures`, or what draws from several of them."""
 
     @property
     def modality(self) -> str: ...

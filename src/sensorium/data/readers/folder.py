@@ -79,7 +79,12 @@ def read_folder(
     modality = columns_of(_spread(ordered, names), names, columns, str(root))
     layout = Layout(modality, None, meanings, root, allow_outside)
     if skipped:
-        log.warning("%s: skipped %d files that are neither media nor captions of any%s", root, len(skipped), _endings(skipped))
+        log.warning(
+            "%s: skipped %d files that are neither media nor captions of any%s",
+            root,
+            len(skipped),
+            _endings(skipped),
+        )
     return Samples((layout.sample(row, name, f"{root / name}") for name, row in ordered.items()), skipped)
 
 
