@@ -7,11 +7,11 @@
     transformers           the loop of the model cards: open, CLIPProcessor, get_image_features, 32 at a time
     sentence-transformers  SentenceTransformer(folder).encode(pictures, batch_size=32)
 
-All four embed the same JPEG files with the same weights, a CLIP of ViT-B/32 size with random weights, and write
-the vectors to a LanceDB table. Every run is a process of its own; loading and one warm-up batch are not counted.
-The ways take turns, so that what else the machine does falls on all of them; processor time, which other load
-disturbs less, is given beside the clock's. Prints medians, ratios, and how far the vectors agree. Needs the extra
-"benchmarks".
+All four embed the same JPEG files with the same weights, a CLIP of ViT-B/32 size with random weights, and
+write the vectors to a LanceDB table. Every run is a process of its own; loading and one warm-up batch are not
+counted. The ways take turns, so that what else the machine does falls on all of them; processor time, which
+other load disturbs less, is given beside the clock's. Prints medians, ratios, and how far the vectors agree.
+Needs the extra "benchmarks".
 """
 
 from __future__ import annotations
