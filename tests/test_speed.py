@@ -84,6 +84,18 @@ def test_an_inference_copy_leaves_its_original():
     assert not fast[0].weight.requires_grad
 
 
+def test_rounding_keeps_the_sum_of_each_filter():
+    torch.manual_seed(0)
+    weight = torch.randn(40, 3, 5, 5) / 5
+    plain, kept = weight.bfloat16().float(), speed.round_keeping_sums(weight, torch.bfloat16)
+    assert torch.equal(kept, kept.bfloat16().float())
+    assert (kept - weight).abs().max() <= 2 * (plain - weight).abs().max()
+    error = ((filters - weight).sum((2, 3)).abs().mean() for filters in (plain, kept))
+    assert next(error) > 20 * next(error)
+    single = torch.randn(8, 4, 1, 1)  # of one weight there is nothing to keep
+    assert torch.equal(speed.round_keeping_sums(single, torch.bfloat16), single.bfloat16().float())
+
+
 def test_the_switch_turns_all_off(monkeypatch):
     monkeypatch.setenv("SENSORIUM_FAST", "0")
     assert not speed.enabled()

@@ -132,6 +132,18 @@ def test_efficientnet_equals_its_published_weights(size, pictures):
     torch.testing.assert_close(got.pooled, want.mean((2, 3)), atol=1e-3, rtol=1e-3)
 
 
+def test_bfloat16_stays_within_the_stated_tolerance(efficientnet):
+    y, x = np.mgrid[:160, :160]
+    disc, ring = (x - 70) ** 2 + (y - 90) ** 2 < 2500, abs((x - 80) ** 2 + (y - 80) ** 2 - 2500) < 400
+    drawn = [
+        np.where(shape[..., None], (200, 30, 60), (255, 255, 255)).astype(np.uint8) for shape in (disc, ring)
+    ]
+    exact, quick = (
+        efficientnet.encode(drawn, dtype=dtype).pooled for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert torch.cosine_similarity(exact, quick).min() > 0.998
+
+
 def test_stages_are_joined_on_the_last_grid(pictures):
     both = EfficientNetLite.pretrained(size=64, stages=(6, 9))
     assert both.width == 112 + 1280

@@ -90,7 +90,9 @@ class TransformersTextEncoder(Encoder):
         self.model, self.tokenizer = model, tokenizer
         self.layers = None if layers is None else tuple(layers)
         if self.layers is not None and not all(0 <= n <= model.config.num_hidden_layers for n in self.layers):
-            raise ValueError(f"layers: expected numbers from 0 to {model.config.num_hidden_layers}, got {layers}")
+            raise ValueError(
+                f"layers: expected numbers from 0 to {model.config.num_hidden_layers}, got {layers}"
+            )
         self.width = model.config.hidden_size * (1 if self.layers is None else len(self.layers))
         self.limit = limit or _limit(model.config, tokenizer)
         self.pooling = pooling or POOLING.get(kind, "mean")
@@ -99,9 +101,13 @@ class TransformersTextEncoder(Encoder):
             published.drop_pooler(model)
         self.padded_to_limit = kind in PADDED_TO_LIMIT
         if self.layers is not None and self.pooling == "model":
-            raise ValueError("layers: expected pooling='mean' or 'first'; the model's own pooler sees the last only")
+            raise ValueError(
+                "layers: expected pooling='mean' or 'first'; the model's own pooler sees the last only"
+            )
         chosen = {} if self.layers is None else {"layers": self.layers}
-        self.config = {"pooling": self.pooling, "normalize": normalize} | chosen | published.plain(model.config)
+        self.config = (
+            {"pooling": self.pooling, "normalize": normalize} | chosen | published.plain(model.config)
+        )
         padded = "padded to it" if self.padded_to_limit else "padded to the batch's longest"
         self.preparation = f"tokenizer {_fingerprint(tokenizer)}, cut to {self.limit} tokens, {padded}"
 
@@ -179,7 +185,9 @@ class TransformersTextEncoder(Encoder):
         else:
             pooled = masked_mean(tokens, mask)
         pooled = pooled.float()  # also under bfloat16, whose unit vectors are up to 0.4 % off
-        return Features(tokens, mask, F.normalize(pooled, dim=-1) if self.normalize and self.layers is None else pooled)
+        return Features(
+            tokens, mask, F.normalize(pooled, dim=-1) if self.normalize and self.layers is None else pooled
+        )
 
 
 class SentenceEncoder(TransformersTextEncoder):
