@@ -141,7 +141,7 @@ class Index:
         fields: Sequence[str] | None = None,
         limits: Limits = LIMITS,
         limit_share: float = 0.05,
-        approximate_beyond: int | None = 100_000,
+        approximate_beyond: int | None = 200_000,
         progress: bool = True,
     ) -> Added:
         """Embed and add what is not there yet.
