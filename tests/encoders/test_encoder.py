@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from sensorium.encoders.audio import WhisperEncoder
 from sensorium.encoders.encoder import Encoder, masked_mean
 from sensorium.encoders.image import EfficientNetLite
 from sensorium.features import Features
@@ -79,6 +80,18 @@ def test_nothing_encodes_to_no_rows(words):
 def test_a_batch_size_of_nothing_is_refused(words):
     with pytest.raises(ValueError, match="at least 1, got 0"):
         words.encode(TEXTS, batch_size=0)
+
+
+def test_media_that_are_not_decoded_are_refused(words):
+    with pytest.raises(ValueError, match=r"expected a list of text media, got one str"):
+        words.encode("one text")
+    pictures = EfficientNetLite(size=32)
+    with pytest.raises(ValueError, match=r"expected a picture as RGB uint8\[H, W, 3\], got str"):
+        pictures.encode(["cat.png"])
+    with pytest.raises(ValueError, match=r"got float64\[4, 4, 3\]"):
+        pictures.encode([np.zeros((4, 4, 3))])
+    with pytest.raises(ValueError, match=r"expected sensorium\.media\.Audio, got str"):
+        WhisperEncoder(layers=1).prepare(["speech.wav"])
 
 
 @pytest.mark.parametrize("fast", ["0", "1"])

@@ -201,6 +201,7 @@ class Bottleneck(nn.Module):
 
 def letterbox(picture: np.ndarray, size: int, ground: Ground) -> np.ndarray:
     """uint8[H, W, 3] -> uint8[size, size, 3]: the whole picture, centred and undistorted, on `ground`."""
+    check_picture(picture)
     height, width = picture.shape[:2]
     scale = size / max(height, width)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
@@ -216,6 +217,19 @@ def letterbox(picture: np.ndarray, size: int, ground: Ground) -> np.ndarray:
     top, left = (size - h) // 2, (size - w) // 2
     square[top : top + h, left : left + w] = small
     return square
+
+
+def check_picture(picture: object) -> None:
+    """ValueError for what is no decoded picture."""
+    if not (isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,)):
+        got = (
+            f"{picture.dtype}{list(picture.shape)}"
+            if isinstance(picture, np.ndarray)
+            else type(picture).__name__
+        )
+        raise ValueError(
+            f"expected a picture as RGB uint8[H, W, 3], got {got}; sensorium.media decodes files"
+        )
 
 
 def _round_to_8(channels: float) -> int:

@@ -96,6 +96,8 @@ class Encoder(nn.Module):
         """As `encode`, one batch at a time: (the batch's positions in `media`, its Features)."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if isinstance(media, str):
+            raise ValueError(f"expected a list of {self.modality} media, got one str; type encode([…])")
         speed.apply()
         order = list(range(len(media)))
         if speed.enabled():  # the longest first, so that a batch that does not fit in memory fails at once

@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from sensorium import weights
 from sensorium.encoders import published
-from sensorium.encoders.efficientnet_lite import EFFICIENTNET_LITE0, EfficientNetLite, letterbox
+from sensorium.encoders.efficientnet_lite import (
+    EFFICIENTNET_LITE0,
+    EfficientNetLite,
+    check_picture,
+    letterbox,
+)
 from sensorium.encoders.encoder import Encoder
 from sensorium.features import Features
 
@@ -90,6 +95,7 @@ class ImagePreparation:
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         """uint8[H, W, 3] -> uint8[h, w, 3]."""
+        check_picture(picture)
         height, width = picture.shape[:2]
         if isinstance(self.resize, int):
             short, long = sorted((height, width))

@@ -37,6 +37,10 @@ DYNAMIC_RANGE = 8.0  # log10 units below a clip's loudest bin that are kept
 
 def at_rate(audio: Audio, rate: int) -> np.ndarray:
     """The samples of `audio`, float32[T], at `rate`."""
+    if not isinstance(audio, Audio):
+        raise ValueError(
+            f"expected sensorium.media.Audio, got {type(audio).__name__}; media.audio decodes files"
+        )
     if audio.rate == rate:
         return audio.samples
     return soxr.resample(audio.samples, audio.rate, rate)
