@@ -29,7 +29,8 @@ def batch(batch: Any, rows: Iterable[int]) -> str:
     for name, column in batch.columns.items():
         lines.append(f"{name} ({column.modality}): in {int(column.present.sum())} of {len(batch)} rows")
         lines += [f"  {line}" for line in _lines("", column.inputs)]
-    lines.append(f"meanings: {value(batch.meanings)}")
+    distinct = len(batch.meanings[batch.meanings >= 0].unique())
+    lines.append(f"meanings: {distinct} different ones, up to {batch.meanings.shape[1]} a row")
     if batch.fields:
         lines.append(f"fields: {', '.join(batch.fields)}")
     return "\n".join(lines)
@@ -114,8 +115,9 @@ def _first(thing: Any) -> Any:
 def _numbers(array: np.ndarray) -> str:
     if array.size == 0:
         return " empty"
-    first = ", ".join(f"{number:.4g}" for number in array.reshape(-1)[:SHOWN].tolist())
-    spread = "" if array.dtype == bool else f", {array.min():.4g} to {array.max():.4g}"
+    shape = "d" if array.dtype.kind in "iub" else ".4g"
+    first = ", ".join(f"{number:{shape}}" for number in array.reshape(-1)[:SHOWN].tolist())
+    spread = "" if array.dtype == bool else f", {array.min():{shape}} to {array.max():{shape}}"
     return f" {first}{', …' if array.size > SHOWN else ''}{spread}"
 
 

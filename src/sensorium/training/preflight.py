@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sensorium.data.batch import Collator
 from sensorium.data.sample import Batch
 from sensorium.training import describe, distributed, optim
 from sensorium.training.adaptation import parts, set_training, untouched
@@ -116,7 +117,10 @@ def preflight(run: Run, autocast: torch.dtype | None = None, rank: int = 0, rank
                 total.backward()
             missing, zero = _gradients(run.model)
         _check_gradients(run.model, missing, zero, min(DRAWS, run.epoch_batches))
-        before = describe.sample(batches.item(place.epoch, place.rows[0]))
+        item = batches.item(place.epoch, place.rows[0])
+        if isinstance(run.collate, Collator) and run.collate.samples is not None and isinstance(item, int):
+            item = run.collate.samples[item]
+        before = describe.sample(item)
     return Preflight(
         table,
         describe.batch(batch, place.rows) + pairs,
@@ -147,10 +151,15 @@ def _parts(run: Run) -> tuple[Part, ...]:
                 sum(parameters[name].numel() for name in names),
                 sum(parameters[name].numel() for name in own),
                 tuple(sorted({rates[parameters[name]][1] for name in own})),
-                str(getattr(modules.get(part), "source", None) or ""),
+                _shortened(str(getattr(modules.get(part), "source", None) or "")),
             )
         )
     return tuple(table)
+
+
+def _shortened(source: str) -> str:
+    """A source in a table: its middle left out when it is long."""
+    return source if len(source) <= 60 else f"{source[:36]}…{source[-23:]}"
 
 
 def _draw(batches: Batches, places: Iterator[Place], run: Run) -> tuple[Place, Any]:
