@@ -129,7 +129,9 @@ class Artist:
             icon = chain[-1]["parent"]
         drawn = self.icons["icons"][icon]
         width, height = (drawn.get(side, self.icons[side]) for side in ("width", "height"))
-        assert not {"rotate", "left", "top"} & set().union(drawn, *chain), f"{self.name} {icon}: not drawn here"
+        assert not {"rotate", "left", "top"} & set().union(drawn, *chain), (
+            f"{self.name} {icon}: not drawn here"
+        )
         turns = ""
         if sum(alias.get("hFlip", False) for alias in chain) % 2:
             turns += f"translate({width} 0) scale(-1 1) "
@@ -148,7 +150,7 @@ def plain_code(code: str) -> str:
 
 
 def slug(label: str) -> str:
-    """"piñata: O'Brien & co" -> "pinata-obrien-and-co", as icon sets name their drawings."""
+    """As icon sets name their drawings: "piñata: O'Brien & co" -> "pinata-obrien-and-co"."""
     ascii_label = unicodedata.normalize("NFKD", label.replace("’", "")).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", ascii_label.lower().replace("&", "and").replace("'", "")).strip("-")
 
@@ -180,8 +182,8 @@ def candidates(names_folder: Path) -> list[dict]:
 def icons_of(artist: Artist, emoji: list[dict], others: list[Artist]) -> dict[str, str]:
     """Thing -> name of the artist's drawing of it.
 
-    emojione comes without code points: its drawings are found by today's name first, then by the names that the
-    other artists give to the same code points. A drawing is used once.
+    emojione comes without code points: its drawings are found by today's name first, then by the names that
+    the other artists give to the same code points. A drawing is used once.
     """
     if artist.names:
         return {e["thing"]: artist.names[e["thing"]] for e in emoji if e["thing"] in artist.names}

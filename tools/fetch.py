@@ -13,7 +13,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-WORK = Path(tempfile.gettempdir()) / "sensorium-tools"  # downloads, kept so that a second build needs no network
+# Downloads, kept so that a second build needs no network.
+WORK = Path(tempfile.gettempdir()) / "sensorium-tools"
 
 
 def npm_package(name: str, version: str, integrity: str, work: Path) -> Path:
@@ -30,7 +31,9 @@ def npm_package(name: str, version: str, integrity: str, work: Path) -> Path:
     algorithm, _, wanted = integrity.partition("-")
     got = base64.b64encode(hashlib.new(algorithm, archive.read_bytes()).digest()).decode()
     if got != wanted:
-        raise ValueError(f"{archive}: got {algorithm}-{got}; expected {integrity}; delete the file and try again")
+        raise ValueError(
+            f"{archive}: got {algorithm}-{got}; expected {integrity}; delete the file and try again"
+        )
     if not folder.exists():
         unpacking = folder.with_name(folder.name + ".unpacking")
         shutil.rmtree(unpacking, ignore_errors=True)

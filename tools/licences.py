@@ -5,6 +5,7 @@ spdx-license-list (npm) + what is known of each author -> LICENSES/*.txt
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,18 @@ EMOJI = {
     ),
 }
 
+STAMPS = Work(
+    "Tux Paint Stamps 2022.06.04",
+    "Bill Kendrick and the contributors named in CONTRIBUTORS-AND-CHANGES.txt",
+    "http://www.tuxpaint.org",
+    "tuxpaint-stamps-default 2022.06.04-1 (Debian)",
+    "GPL-2.0-or-later",
+    "in November 2026: pictures cropped to what is seen, made at most 256 pixels long, and compressed as lossy "
+    "WebP with alpha; recordings made mono at 16 kHz, cut after 15 seconds, and compressed as Opus; captions, "
+    "pictures and recordings collected in Parquet files; some languages' recordings left out. "
+    "tools/build_stamps.py does it from the package, which is the source",
+)
+
 
 def write_emoji(folder: Path, work: Path) -> None:
     """One attribution file an author, and one full text a licence."""
@@ -105,12 +118,24 @@ def write_emoji(folder: Path, work: Path) -> None:
             (folder / f"MIT-{name}.txt").write_text(text)
 
 
+def write_stamps(folder: Path, work: Path, copyright: Path, changes: Path) -> None:
+    """The GPL's text, the package's copyright file, and its list of changes, which names the contributors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = npm_package(*TEXTS_PACKAGE, work) / "licenses"
+    (folder / "tuxpaint-stamps.txt").write_text(attribution(STAMPS))
+    (folder / f"{STAMPS.licence}.txt").write_text(_text(texts, STAMPS.licence))
+    (folder / "copyright.txt").write_text(copyright.read_text())
+    (folder / "CONTRIBUTORS-AND-CHANGES.txt").write_bytes(gzip.decompress(changes.read_bytes()))
+
+
 def attribution(made: Work) -> str:
     """What CC-BY asks for, said of every author: title, author, project, licence, changes."""
-    text = f"MIT-{made.package.split(' ')[0].split('/')[-1].removesuffix('-data')}.txt" if made.notice else f"{made.licence}.txt"
+    name = made.package.split(" ")[0].split("/")[-1].removesuffix("-data")
+    text = f"MIT-{name}.txt" if made.notice else f"{made.licence}.txt"
     return (
-        f"Title:    {made.title}\nAuthor:   {made.author}\nProject:  {made.project}\nTaken from: {made.package}\n"
-        f"Licence:  {made.licence} (full text: {text})\nChanges:  {made.changes}\n"
+        f"Title:    {made.title}\nAuthor:   {made.author}\nProject:  {made.project}\n"
+        f"Taken from: {made.package}\nLicence:  {made.licence} (full text: {text})\n"
+        f"Changes:  {made.changes}\n"
     )
 
 

@@ -16,7 +16,7 @@ SUMS = "SHA256SUMS"
 
 
 def write(rows: list[dict], schema: pa.Schema, path: Path, *, rows_a_group: int, media: bool = False) -> None:
-    """Rows in the order given. Media bytes are compressed already: they are stored as they are."""
+    """Rows in the order given. Media bytes are compressed already: `media` stores a table as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(
         pa.Table.from_pylist(rows, schema=schema),
@@ -24,8 +24,27 @@ def write(rows: list[dict], schema: pa.Schema, path: Path, *, rows_a_group: int,
         row_group_size=rows_a_group,
         compression="none" if media else "zstd",
         compression_level=None if media else 19,
-        use_dictionary=False if media else True,
+        use_dictionary=not media,
         write_statistics=not media,
+    )
+
+
+def write_mixed(rows: list[dict], schema: pa.Schema, path: Path, *, rows_a_group: int, media: str) -> None:
+    """The same for a table whose column `media` holds bytes beside many words, which are compressed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(rows, schema=schema)
+    metadata: list = []
+    pq.write_table(table.slice(0, 0), pa.BufferOutputStream(), metadata_collector=metadata)
+    leaves = [metadata[0].schema.column(n).path for n in range(len(metadata[0].schema))]
+    words = [leaf for leaf in leaves if leaf != media]
+    pq.write_table(
+        table,
+        path,
+        row_group_size=rows_a_group,
+        compression={leaf: "zstd" if leaf in words else "none" for leaf in leaves},
+        compression_level=dict.fromkeys(words, 19),
+        use_dictionary=words,
+        write_statistics=words,
     )
 
 

@@ -115,9 +115,10 @@ def stamps(split: str | None = None, language: str | None = "fr", folder: Path |
     language: of the spoken descriptions; None leaves them out
     folder: another place of the data set
 
-    Mirrored and nearly equal things share a meaning, and so do equal captions. Fields: thing, split, fold,
-    family ("letters", "digits", "coins", … are reported apart), group, category, captions (language ->
-    caption), language.
+    Equal captions are one meaning. Things that look nearly equal or are variants of each other ("p" and "q",
+    "less than" and "greater than", the coins of a country) are not: they share a group, which only keeps them on
+    one side of the split. Fields: thing, split, fold, family ("letters", "digits", "hand signs", "money",
+    "symbols": reported apart from "other"), group, category, captions (language -> caption), language.
     Raises BundledDataError for an unknown split or language, or when the data is not there.
     """
     if split is not None:
@@ -144,11 +145,7 @@ def stamps(split: str | None = None, language: str | None = "fr", folder: Path |
                 id=f"stamps/{thing}",
                 columns=columns,
                 modality={"image": "image", "text": "text", "audio": "audio"},
-                meanings=(
-                    f"stamps:{thing}",
-                    f"stamps-group:{fields['group']}",
-                    f"caption:{normalised(caption)}",
-                ),
+                meanings=(f"stamps:{thing}", f"caption:{normalised(caption)}"),
                 fields={**fields, "captions": captions, "language": language},
             )
         )
