@@ -107,6 +107,7 @@ class Embedder:
 
     modalities = ("image",)
     identity = "CLIP ViT-B/32, random weights, seed 0"
+    source = ""
 
     def __init__(self, system: Any) -> None:
         self.system, self.width = system, system.width

@@ -6,12 +6,14 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from sensorium.media import Media, Source
 from sensorium.models.joint_embedding import JointEmbedding
+from sensorium.systems import system_builder
 from sensorium.training.checkpoint import load_model
 
 Given = Media | Source | str | os.PathLike
@@ -22,10 +24,10 @@ def load(checkpoint: str | os.PathLike) -> SharedSpace:
 
     Raises ValueError when the folder holds no checkpoint, or names a system that this version does not have.
     """
-    model = load_model(Path(checkpoint))
+    model = load_model(Path(checkpoint), system_builder)
     if not isinstance(model, JointEmbedding):
         raise ValueError(f"{checkpoint}: holds a {type(model).__name__}; load() opens joint embeddings")
-    return SharedSpace(model, str(checkpoint))
+    return SharedSpace(model, str(Path(checkpoint).resolve()))
 
 
 class SharedSpace:
@@ -63,14 +65,13 @@ class SharedSpace:
             raise ValueError(f"this model embeds {', '.join(self.modalities)}; got {modality!r}")
         column = self.column_of[modality]
         decoded = [_decoded(modality, item) for item in media]
-        features = self.model.encoders[column].encode(
-            decoded, batch_size=batch_size, progress=progress, what="pooled"
-        )
+        encoder: Any = self.model.encoders[column]
+        features = encoder.encode(decoded, batch_size=batch_size, progress=progress, what="pooled")
         with torch.no_grad():
             return self.model.embed(column, features).numpy()
 
     def similarity(self, a: tuple[str, Sequence[Given]], b: tuple[str, Sequence[Given]]) -> np.ndarray:
-        """Cosines, float32[N, M], of N media of one modality with M of another: `(("text", [..]), ("image", [..]))`."""
+        """Cosines, float32[N, M], of N media of one modality with M of another: `("text", […]), ("image", […])`."""
         return self.embed(*a) @ self.embed(*b).T
 
     def classify(

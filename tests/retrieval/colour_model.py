@@ -34,7 +34,7 @@ class ColourModel:
     width = 16
 
     def __init__(self, identity: str = "colours v1", seconds: float = 0.0) -> None:
-        self.identity, self.seconds = identity, seconds
+        self.identity, self.seconds, self.source = identity, seconds, "colours"
         self.calls: list[tuple[str, int]] = []
 
     def embed(self, modality: str, media: list, progress: bool = False) -> np.ndarray:

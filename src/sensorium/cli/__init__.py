@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+from collections.abc import Callable
 
 import tyro
 
 from sensorium.cli import commands
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": commands.quickstart,
     "train": commands.train,
     "evaluate": commands.evaluate,
@@ -29,8 +30,8 @@ def main(argv: list[str] | None = None) -> None:
             near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
             guess = f" Did you mean 'sensorium {near[0]}'?" if near else ""
             raise ValueError(f"no command {arguments[0]!r}; there are: {', '.join(COMMANDS)}.{guess}")
-        if arguments[:1] == ["train"]:
-            commands.train(arguments[1:])
+        if arguments[:1] == ["train"] and len(arguments) > 1 and not arguments[1].startswith("-"):
+            commands.train(arguments[1], tuple(arguments[2:]))  # the recipe reads its own options
             return
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,

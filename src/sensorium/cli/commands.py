@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 
 QUICKSTART = Path("runs/quickstart")
 
@@ -33,15 +33,26 @@ def quickstart(folder: Path = QUICKSTART, seed: int = 0, fresh: bool = False) ->
     run(folder, seed=seed, fresh=fresh)
 
 
-def train(recipe: str, options: list[str]) -> None:
-    """Run a recipe: `sensorium train RECIPE --help` lists its options, which are the arguments of its function.
+def train(recipe: Positional[str] = "", options: Positional[tuple[str, ...]] = ()) -> None:
+    """Run a recipe: `sensorium train RECIPE --help` lists its options, `sensorium train` the recipes.
 
-    Training resumes where it stopped; `--fresh` begins anew.
+    Training goes on where it stopped; in an empty --folder it begins anew.
+
+    Args:
+        recipe: Name of the recipe.
+        options: Options of the recipe.
     """
+    from sensorium.cli.listing import list_recipes
     from sensorium.recipes import recipe_function
+
+    if not recipe:
+        list_recipes()
+        return
+    run = tyro.cli(recipe_function(recipe), args=list(options), prog=f"sensorium train {recipe}")
+
     from sensorium.training.loop import fit
 
-    fit(tyro.cli(recipe_function(recipe), args=options, prog=f"sensorium train {recipe}"))
+    fit(run)
 
 
 def evaluate(
@@ -58,7 +69,7 @@ def evaluate(
         out: Also write the scores to this JSON file.
         limit: Use at most so many records.
     """
-    from sensorium.recipes.evaluation import evaluate_checkpoint
+    from sensorium.cli.scoring import evaluate_checkpoint
 
     evaluate_checkpoint(checkpoint, data, out=out, limit=limit)
 
@@ -116,7 +127,7 @@ def search(
         model: Checkpoint, when it is no longer where the index was made from.
         picture: Also draw the results into this PNG file.
     """
-    from sensorium.recipes.searching import search_index
+    from sensorium.cli.searching import search_index
 
     query: dict[str, Any] = {"text": text, "image": image, "audio": audio, "video": video}
     search_index(folder, query, where=where, top=top, model=model, picture=picture)
@@ -124,7 +135,7 @@ def search(
 
 def systems() -> None:
     """List the systems and recipes, with their paper and where to read them."""
-    from sensorium.recipes.listing import list_systems
+    from sensorium.cli.listing import list_systems
 
     list_systems()
 
@@ -135,17 +146,6 @@ def doctor(fetch: bool = False) -> None:
     Args:
         fetch: Also fetch and verify the weights that the quickstart and the tests use.
     """
-    from sensorium.recipes.doctor import report
+    from sensorium.cli.doctor import report
 
     sys.exit(report(fetch=fetch))
-
-
-COMMANDS = {
-    "quickstart": quickstart,
-    "train": train,
-    "evaluate": evaluate,
-    "index": index,
-    "search": search,
-    "systems": systems,
-    "doctor": doctor,
-}

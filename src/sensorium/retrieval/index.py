@@ -107,7 +107,7 @@ class Index:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / LOCK):
             if not (folder / SETTINGS).exists():  # another process may have been first
-                made = {"format": FORMAT, "model": model.identity, "width": model.width}
+                made = {"format": FORMAT, "model": model.identity, "width": model.width, "source": model.source}
                 _write(folder / SETTINGS, made | {"modalities": list(model.modalities), "approximate": None})
         return cls.open(folder, model)
 
@@ -337,6 +337,16 @@ class Index:
             "width": settings["width"],
             "approximate": settings["approximate"],
         }
+
+
+def made_by(folder: str | os.PathLike) -> str:
+    """The folder of the model that an index was made with. Raises ValueError when it is not on record."""
+    if not (Path(folder) / SETTINGS).exists():
+        raise ValueError(f"{folder}: no index here; make one: sensorium index {folder} YOUR-MEDIA")
+    source = str(_read(Path(folder) / SETTINGS)["source"])
+    if not source:
+        raise ValueError(f"{folder}: does not say which model made it; name its checkpoint with --model")
+    return source
 
 
 @contextlib.contextmanager

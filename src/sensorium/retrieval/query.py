@@ -24,6 +24,7 @@ class Model(Protocol):
     """What an index needs of a model.
 
     identity: a line that changes whenever its vectors would
+    source:   the folder it was loaded from, so that an index can say which model to load; "" when from none
     embed:    media of one modality -> unit float32[N, width], in the order given
     """
 
@@ -33,6 +34,8 @@ class Model(Protocol):
     def width(self) -> int: ...
     @property
     def identity(self) -> str: ...
+    @property
+    def source(self) -> str: ...
     def embed(self, modality: str, media: list[Any], progress: bool = False) -> np.ndarray: ...
 
 

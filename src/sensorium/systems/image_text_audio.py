@@ -4,8 +4,8 @@
     text   str ─────────────► MiniLM, layers 0, 3, 6 pooled ──────────► CanonicalHead ──┼──► / |·| ──► float[P, D]
     audio  float32[T] ──────► Whisper tiny.en encoder, pooled ────────► CanonicalHead ──┘
 
-Locked towers (LiT, Zhai et al. 2022) bound to pictures and words (ImageBind, Girdhar et al. 2023), the heads started from the
-closed form (`objectives/canonical_correlation.py`) and trained on by InfoNCE. No paper's system: ours, for a laptop.
+Locked towers (LiT, Zhai et al. 2022) bound to pictures and words (ImageBind, Girdhar et al. 2023), the heads started
+from the closed form (`objectives/canonical_correlation.py`) and trained on by InfoNCE. No paper's system: ours, for a laptop.
 
 Lower stages and layers beside the last: the last knows ImageNet's classes and sentences' gist, the lower ones lines,
 colours and the words themselves, which tell one drawing from another.
@@ -14,7 +14,7 @@ colours and the words themselves, which tell one drawing from another.
 from __future__ import annotations
 
 from sensorium.encoders.audio import WhisperEncoder
-from sensorium.encoders.image import EfficientNetLite, Ground
+from sensorium.encoders.efficientnet_lite import EfficientNetLite
 from sensorium.encoders.text import SentenceEncoder
 from sensorium.models.joint_embedding import JointEmbedding
 from sensorium.projectors.canonical import CanonicalHead

@@ -1,0 +1,53 @@
+"""`sensorium evaluate`: a checkpoint and data -> a printed table, and a JSON file when asked."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from sensorium.data.feature_cache import FeatureCache
+from sensorium.data.readers import read
+from sensorium.evaluation import scores
+from sensorium.evaluation.retrieval import Embedded, between
+from sensorium.evaluation.scores import Score
+from sensorium.facade import SharedSpace, load
+from sensorium.media import Source
+from sensorium.recipes.bundled_tests import TESTS, BundledTests
+from sensorium.weights import cache_folder
+
+
+def evaluate_checkpoint(checkpoint: Path, data: str, out: Path | None, limit: int | None) -> None:
+    """Print the scores of a checkpoint on bundled or on the user's own data."""
+    space = load(checkpoint)
+    if data in ("emoji", "stamps"):
+        names = [name for name in TESTS if name.startswith(data)]
+        cache = FeatureCache(cache_folder() / "features")
+        found = BundledTests.prepare(space.model, cache, names, limit=limit).scores(space.model)
+    else:
+        found = score_samples(space, data, limit)
+    scores.table(found, title=f"{checkpoint} on {data}")
+    if out is not None:
+        scores.save(out, found)
+        print(f"written: {out}")
+
+
+def score_samples(space: SharedSpace, data: str, limit: int | None) -> dict[str, Score]:
+    """Retrieval between every pair of modalities of the user's records. Raises ValueError where none can be scored."""
+    samples = list(islice(iter(read(data)), limit))
+    columns = {}
+    for column in dict.fromkeys(column for sample in samples for column in sample.columns):
+        having = [sample for sample in samples if column in sample.columns]
+        modality = having[0].modality[column]
+        if modality in space.modalities:
+            media = [
+                m.decode() if isinstance(m := sample.columns[column], Source) else m for sample in having
+            ]
+            vectors = space.embed(modality, media, progress=True)
+            columns[column] = Embedded(vectors, [sample.meanings for sample in having])
+    found = between(columns) if len(columns) > 1 else {}
+    if not found:
+        raise ValueError(
+            f"{data}: got the columns {sorted(columns)} with nothing to match; expected media with captions beside "
+            "them (x.jpg and x.txt), or a table with a column for each modality"
+        )
+    return found
