@@ -149,13 +149,17 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
         fit(toy.run(tmp_path / "file" / "run"))
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [(2048, "cannot write the checkpoint of step 4 to"), (250, "cannot write the run's records")],
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, limit, told):
     queue = toy._context.SimpleQueue()
-    process = toy.start(toy.train_on_a_full_disk, str(tmp_path), {"evaluate": None}, queue)
-    told = queue.get()
+    process = toy.start(toy.train_on_a_full_disk, str(tmp_path), {"evaluate": None}, limit, queue)
+    error = queue.get()
     process.join()
-    assert "cannot write the checkpoint of step 4" in told
-    assert "make room" in told
-    assert "\n" not in told
+    assert error.startswith(told)
+    assert "make room" in error
+    assert "\n" not in error
     assert list((tmp_path / "checkpoints").iterdir()) == []
     assert checkpoint.find(tmp_path / "previous-1").name == "step-00000001"

@@ -166,15 +166,15 @@ def train_and_hang_while_saving(folder: str, changes: dict, flush: int) -> None:
     train(folder, changes)
 
 
-def train_on_a_full_disk(folder: str, changes: dict, queue) -> None:
-    """Files may not grow beyond 2 KB here: writing fails as on a full disk."""
+def train_on_a_full_disk(folder: str, changes: dict, limit: int, queue) -> None:
+    """Files may not grow beyond `limit` bytes here: writing fails as on a full disk."""
     import resource
 
     from sensorium.training.run import TrainingError
 
     torch.set_num_threads(1)
     fit(run(folder, **{**changes, "steps": 1, "save_every": None}))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         fit(run(folder, **changes), resume=False)
     except TrainingError as error:

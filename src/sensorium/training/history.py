@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,9 @@ class History:
         self._board = None
         if not writes:
             return
-        fresh = folder / f".history.{os.getpid()}.part"
-        fresh.write_text("".join(_line(record) for record in self.records), encoding="utf-8")
-        fresh.replace(folder / "history.jsonl")
-        self._file = open(folder / "history.jsonl", "a", encoding="utf-8")  # noqa: SIM115
+        write_text(folder / "history.jsonl", "".join(_line(record) for record in self.records))
+        with _writing(folder):
+            self._file = open(folder / "history.jsonl", "a", encoding="utf-8")  # noqa: SIM115
         if tensorboard:
             self._board = _tensorboard(folder / "tensorboard", step)
 
@@ -53,8 +53,9 @@ class History:
         self.records.append(record)
         if not self.writes:
             return
-        self._file.write(_line(record))
-        self._file.flush()
+        with _writing(self.folder):
+            self._file.write(_line(record))
+            self._file.flush()
         if self._board is not None:
             values = (
                 {f"scores/{n}": s["value"] for n, s in record["scores"].items()}
@@ -70,9 +71,7 @@ class History:
         entries = {name: entry(score) for name, score in scores.items()}
         self.add({"step": step, "scores": entries})
         if self.writes:
-            fresh = self.folder / f".metrics.{os.getpid()}.part"
-            fresh.write_text(json.dumps(entries, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            fresh.replace(self.folder / "metrics.json")
+            write_text(self.folder / "metrics.json", json.dumps(entries, indent=1, allow_nan=False) + "\n")
 
     def scores(self) -> tuple[int, dict[str, dict[str, Any]]] | None:
         """The newest evaluation: its step and its scores."""
@@ -112,6 +111,14 @@ def entry(score: Any) -> dict[str, Any]:
     }
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a record of the run atomically: whoever reads it sees the old text or the new."""
+    with _writing(file.parent):
+        fresh = file.with_name(f".{file.name}.{os.getpid()}.part")
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(file)
+
+
 def bar(shown: bool) -> Progress:
     """step, loss, rate, time left."""
     return Progress(
@@ -126,6 +133,17 @@ def bar(shown: bool) -> Progress:
         console=Console(stderr=True),
         disable=not shown,
     )
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"cannot write the run's records to {folder}: {error.strerror}; make room or access there and "
+            "start again: the run goes on from its newest checkpoint"
+        ) from error
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from sensorium.training import checkpoint, describe, distributed, optim
 from sensorium.training import resume as saved_state
 from sensorium.training.adaptation import freeze, set_training, untouched
 from sensorium.training.card import card
-from sensorium.training.history import History, bar
+from sensorium.training.history import History, bar, write_text
 from sensorium.training.losses import WeightedLosses
 from sensorium.training.order import Batches, Place, Places, load
 from sensorium.training.preflight import preflight
@@ -64,7 +64,7 @@ def fit(run: Run, resume: bool = True) -> Trained:
     autocast = distributed.autocast_dtype(run.precision, accelerator.device)
     report = preflight(run, autocast, rank, ranks)
     if main:
-        (folder / "preflight.txt").write_text(f"{report}\n", encoding="utf-8")
+        write_text(folder / "preflight.txt", f"{report}\n")
     if main and run.progress:
         print(f"{report}\n", flush=True)
 
