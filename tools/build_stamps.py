@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import tyro
-from PIL import Image, ImageOps
+from PIL import Image
 from rich.progress import track
 
 import drawings
@@ -23,6 +23,7 @@ import licences
 import sounds
 import tables
 from fetch import WORK, debian_package
+from likeness import near_pairs
 from sensorium.data.bundled import normalised
 from tables import DATASETS
 
@@ -39,7 +40,7 @@ SILENT = 1e-3  # of full scale: a sound that never gets louder is left out
 # Romanian, Bulgarian, Belarusian, Greek and Danish too.
 LANGUAGES = ("fr", "es", "en", "ca", "ru")
 FOLDS, TEST_FOLDS = 10, (0, 1)
-NEAR = 0.08  # distance in the part of the square that they cover below which pictures are near-duplicates
+NEAR = 0.08  # distance below which two pictures are near-duplicates, as likeness.py measures it
 
 DESCRIPTION = re.compile(r"_desc(?:_(?P<language>[a-z]{2}(?:_[A-Z]{2})?))?$")
 TRANSLATION = re.compile(r"(?P<language>[^=\s]+)\.utf8=(?P<caption>.*)")
@@ -129,19 +130,6 @@ def base(thing: str) -> str:
     return f"{top}/{name}"
 
 
-def near_pairs(pictures: list[Image.Image]) -> np.ndarray:
-    """int[P, 2]: pairs of pictures that look nearly the same, also when one of them is mirrored.
-
-    The distance is taken relative to how much of the square the two cover: thin things would all be alike.
-    """
-    plain = np.stack([drawings.signature(picture) for picture in pictures])
-    mirrored = np.stack([drawings.signature(ImageOps.mirror(picture)) for picture in pictures])
-    distance = np.minimum(drawings.distances(plain, plain), drawings.distances(plain, mirrored))
-    covered = plain.reshape(len(pictures), 2, -1)[:, 1].mean(axis=1)
-    distance /= np.sqrt((covered[:, None] + covered[None]) / 2)
-    return np.argwhere(np.triu(distance < NEAR, 1))
-
-
 def components(names: list[str], pairs: list[tuple[str, str]]) -> dict[str, str]:
     """Name -> the first name (in order) of all that it is joined with, however many pairs lie between."""
     parent = {name: name for name in names}
@@ -190,7 +178,7 @@ def build(out: Path, work: Path, threads: int) -> None:
     pictures = [picture_of(root, thing) for thing in track(names, "pictures")]
     with ThreadPool(threads) as pool:
         images = pool.map(lambda picture: drawings.webp(picture, QUALITY), pictures)
-    near = [(names[a], names[b]) for a, b in near_pairs(pictures)]
+    near = [(names[a], names[b]) for a, b, _ in near_pairs(pictures, NEAR, mirrored=True)]
     english = [normalised(caption["en"]) for caption in captions]
     # What looks nearly equal, is captioned equally or is a variant in name stays on one side of the split.
     groups = components(

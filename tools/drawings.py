@@ -1,18 +1,15 @@
-"""Drawings as small WebP files with alpha, and how alike two of them look.
+"""Drawings as small WebP files with alpha.
 
-SVG | PNG -> RGBA cropped by alpha -> WebP bytes; RGBA -> signature -> distance
+SVG | PNG -> RGBA cropped by alpha -> WebP bytes
 """
 
 from __future__ import annotations
 
 import io
 
-import numpy as np
-import resvg_py
 from PIL import Image
 
 ALPHA_SEEN = 8  # of 255: fainter pixels do not widen the crop
-SIGNATURE_SIDE = 24  # pixels: fine enough to tell two faces by their mouths
 
 
 def render_svg(svg: str, side: int) -> Image.Image:
@@ -20,6 +17,8 @@ def render_svg(svg: str, side: int) -> Image.Image:
 
     dpi 96 is needed where sizes are in pt or mm; no system fonts, for they differ between machines.
     """
+    import resvg_py  # of the extra `tools`, needed by nothing else
+
     png = resvg_py.svg_to_bytes(svg_string=svg, width=side, dpi=96, skip_system_fonts=True)
     return Image.open(io.BytesIO(bytes(png))).convert("RGBA")
 
@@ -49,22 +48,3 @@ def webp(picture: Image.Image, quality: int) -> bytes:
     file = io.BytesIO()
     picture.save(file, "WEBP", quality=quality, method=5, alpha_quality=60, exact=False)
     return file.getvalue()
-
-
-def signature(picture: Image.Image) -> np.ndarray:
-    """float32[2·S·S·3]: an RGBA drawing centred on a square, small, laid on mid grey; then its alpha alone.
-
-    Comparing both keeps a grey cloud from a grey box, and a red heart from a blue one.
-    """
-    square = Image.new("RGBA", (max(picture.size),) * 2, (0, 0, 0, 0))
-    square.paste(picture, ((square.width - picture.width) // 2, (square.height - picture.height) // 2))
-    small = square.resize((SIGNATURE_SIDE,) * 2, Image.Resampling.BOX)
-    rgba = np.asarray(small, np.float32) / 255
-    colour, alpha = rgba[..., :3], rgba[..., 3:]
-    return np.concatenate([(colour * alpha + 0.5 * (1 - alpha)).ravel(), np.repeat(alpha, 3, -1).ravel()])
-
-
-def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """float32[N, K]: root mean square difference of every pair of signatures, 0 for equal, at most 1."""
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
-    return np.sqrt(np.maximum(squares, 0) / a.shape[1])
