@@ -22,7 +22,7 @@ from rich.progress import track
 import drawings
 import licences
 import tables
-from fetch import WORK, npm_package
+from fetch import WORK, FetchError, npm_package
 from tables import DATASETS
 
 # name, version, integrity of the archive as npm gives it
@@ -281,8 +281,11 @@ def main(out: Path = DATASETS / "emoji", work: Path = WORK, check: bool = False)
     """
     if check:
         tables.report_check(out)
-    else:
+        return
+    try:
         build(out, work)
+    except FetchError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import drawings
 import licences
 import sounds
 import tables
-from fetch import WORK, debian_package
+from fetch import WORK, FetchError, debian_package
 from likeness import near_pairs
 from sensorium.data.bundled import normalised
 from tables import DATASETS
@@ -243,8 +243,11 @@ def main(out: Path = DATASETS / "stamps", work: Path = WORK, check: bool = False
     """
     if check:
         tables.report_check(out)
-    else:
+        return
+    try:
         build(out, work, threads)
+    except FetchError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":
