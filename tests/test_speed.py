@@ -139,3 +139,18 @@ def test_big_tensors_reuse_their_pages():
     (kept, applied), (plain, none) = run("1"), run("0")
     assert (applied, none) == (2, 0)
     assert kept < plain / 10
+
+
+def test_a_core_each_keeps_order_threads_and_errors():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen = list(speed.a_core_each(lambda n: (n, torch.get_num_threads()), range(20)))
+        assert [n for n, _ in seen] == list(range(20))
+        assert {inside for _, inside in seen} == {1}
+        assert torch.get_num_threads() == 2
+        with pytest.raises(ZeroDivisionError):
+            list(speed.a_core_each(lambda n: 1 // (3 - n), range(9)))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

@@ -11,6 +11,7 @@ allocator.
 |   each filter's sum kept       | `round_keeping_sums`            |                                  |
 | batch norms folded             | `encode`, `fold_batch_norm`     | ≤ 1e-4 of the largest value      |
 | channels-last pictures         | `encode`, `inference_copy`      | order of sums                    |
+| each batch on a core of its own| `encode`, `a_core_each`         | order of sums                    |
 | batches of like length         | `encode`                        | ≤ 1e-4 of the largest value      |
 | sound trimmed, not padded      | `encoders.audio.WhisperEncoder` | other features than at 30 s      |
 
@@ -25,6 +26,9 @@ import ctypes
 import itertools
 import os
 import platform
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -40,6 +44,9 @@ MALLOPT = {
     "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # bytes of free heap to keep rather than give back
     "M_TOP_PAD": (-2, 256 << 20),  # bytes to ask for at once
 }
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _applied: list[str] = []  # what `apply` did, for `describe`; filled once
 
@@ -78,6 +85,35 @@ def inference_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if device.type == "cpu" and _cpu_has_bf16() else torch.float32
+
+
+def a_core_each(
+    task: Callable[[Item], Result], items: Iterable[Item], device: torch.device | str = "cpu"
+) -> Iterator[Result]:
+    """`task` of every item, in order, on as many threads as torch uses, each item computed on one core.
+
+    Batches share nothing, so nobody waits: an operation split over cores waits for the slowest of them at its end,
+    and, where other work has a core for itself, for a whole turn of the scheduler.
+    """
+    import torch
+
+    workers = torch.get_num_threads() if torch.device(device).type == "cpu" and enabled() else 1
+    if workers == 1:
+        yield from map(task, items)
+        return
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(task, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+            torch.set_num_threads(workers)  # what a worker sets is also the default of threads to come
 
 
 def fold_batch_norm(module: Module) -> Module:

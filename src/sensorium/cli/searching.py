@@ -29,14 +29,10 @@ def search_index(
     for heading in ("", "score", "modality", "what", "where"):
         grid.add_column(heading, overflow="fold")
     for place, hit in enumerate(hits, 1):
-        grid.add_row(str(place), f"{hit.score:.3f}", hit.modality, words(hit), hit.path or hit.id)
+        grid.add_row(str(place), f"{hit.score:.3f}", hit.modality, hit.caption, hit.path or hit.id)
     Console().print(grid)
     if picture is not None:
         draw(picture, " + ".join(f"{kind}: {value}" for kind, value in asked.items()), media, hits)
-
-
-def words(hit: Hit) -> str:
-    return hit.caption or str(hit.fields.get("caption") or "")
 
 
 def draw(path: Path, title: str, media: dict[str, Any], hits: list[Hit]) -> None:
@@ -47,6 +43,6 @@ def draw(path: Path, title: str, media: dict[str, Any], hits: list[Hit]) -> None
     query = Shown(text=title)
     if set(media) == {"image"}:
         query = Shown(text=title, picture=media["image"].decode())
-    answers = [Shown(text=words(hit), picture=hit.thumbnail, score=hit.score) for hit in hits]
+    answers = [Shown(text=hit.caption, picture=hit.thumbnail, score=hit.score) for hit in hits]
     figure.save(path, [Search(query, answers)], top=len(answers))
     print(f"drawn: {path}")

@@ -106,12 +106,17 @@ class Encoder(nn.Module):
         dtype = dtype or speed.inference_dtype(device)
         fast = self._for_inference(dtype) if speed.enabled() or dtype != torch.float32 else None
         bar = tqdm(total=len(order), desc=f"encoding {self.modality}", unit="", disable=not progress)
+
+        def compute(rows: list[int]) -> tuple[list[int], Features]:
+            inputs = self.prepare([media[row] for row in rows])
+            inputs = {name: _cast(value.to(device), dtype) for name, value in inputs.items()}
+            return rows, fast(inputs) if fast is not None else self._evaluated(inputs)
+
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        # The plain path sets the module's mode, which threads would share.
+        computed = map(compute, batches) if fast is None else speed.a_core_each(compute, batches, device)
         with bar:
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                inputs = self.prepare([media[row] for row in rows])
-                inputs = {name: _cast(value.to(device), dtype) for name, value in inputs.items()}
-                features = fast(inputs) if fast is not None else self._evaluated(inputs)
+            for rows, features in computed:
                 mask = features.mask.cpu()
                 tokens = features.tokens.float().cpu().masked_fill(~mask[..., None], 0.0)
                 yield rows, Features(tokens, mask, features.pooled.float().cpu())

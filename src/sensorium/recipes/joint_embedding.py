@@ -30,7 +30,7 @@ def joint_embedding(
     rank: int = 300,
     epochs: float = 10,
     batch_size: int = 512,
-    lr: float = 1e-3,
+    lr: float = 3e-4,
     held_out: float = 0.2,
     seed: int = 0,
     progress: bool = True,

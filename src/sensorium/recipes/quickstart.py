@@ -67,7 +67,7 @@ def quickstart(
     console.rule("[bold]Index over the test pictures")
     samples = unseen_pictures(limit)
     index = Index.create(folder / "index", space, exist_ok=True)
-    index.add(samples)
+    index.add(samples, columns=["image"])
     examples = write_examples(folder / "examples", samples)
 
     console.rule("[bold]Report")
@@ -100,10 +100,10 @@ def unseen_pictures(limit: int | None = None) -> list[Sample]:
     return [
         Sample(
             id=sample.id,
-            columns={"image": sample.columns["image"]},
-            modality={"image": "image"},
+            columns=sample.columns,
+            modality=sample.modality,
             meanings=sample.meanings,
-            fields={"caption": str(sample.columns["text"]), "data": sample.id.split("/")[0]},
+            fields={"data": sample.id.split("/")[0]},
         )
         for sample in samples
     ]

@@ -107,7 +107,12 @@ class Index:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / LOCK):
             if not (folder / SETTINGS).exists():  # another process may have been first
-                made = {"format": FORMAT, "model": model.identity, "width": model.width, "source": model.source}
+                made = {
+                    "format": FORMAT,
+                    "model": model.identity,
+                    "width": model.width,
+                    "source": model.source,
+                }
                 _write(folder / SETTINGS, made | {"modalities": list(model.modalities), "approximate": None})
         return cls.open(folder, model)
 

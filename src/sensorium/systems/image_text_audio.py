@@ -5,7 +5,8 @@
     audio  float32[T] ──────► Whisper tiny.en encoder, pooled ────────► CanonicalHead ──┘
 
 Locked towers (LiT, Zhai et al. 2022) bound to pictures and words (ImageBind, Girdhar et al. 2023), the heads started
-from the closed form (`objectives/canonical_correlation.py`) and trained on by InfoNCE. No paper's system: ours, for a laptop.
+from the closed form (`objectives/canonical_correlation.py`) and trained on by InfoNCE. No paper's system:
+ours, for a laptop.
 
 Lower stages and layers beside the last: the last knows ImageNet's classes and sentences' gist, the lower ones lines,
 colours and the words themselves, which tell one drawing from another.
@@ -21,7 +22,7 @@ from sensorium.projectors.canonical import CanonicalHead
 
 STAGES = (6, 7, 8, 9)
 LAYERS = (0, 3, 6)
-SCALE = 10.0  # start of the logit scale: a temperature of 0.1
+SCALE = 20.0  # the logit scale: a temperature of 0.05, which the recipe keeps (learned, it over-fits)
 
 
 def image_text_audio(rank: int = 600, size: int = 224) -> JointEmbedding:
