@@ -95,7 +95,38 @@ def look_alikes(pictures: list[dict], split: dict[str, str]) -> dict:
             "nearly equal, two things": sum(a != b for _, a, _, b in across),
             f"of these with {UNSEEN_ARTIST}": sum(UNSEEN_ARTIST in pair for pair in across),
         },
+        "test pictures with a look-alike in train": known_tests(pictures, split),
     }
+
+
+def known_tests(pictures: list[dict], split: dict[str, str]) -> dict[str, dict[str, int]]:
+    """For each test set, how many of its pictures look (nearly) equal to one that training sees."""
+
+    def part(of: str, unseen_artist: bool) -> list[dict]:
+        return [
+            row
+            for row in pictures
+            if split[row["thing"]] == of and (row["artist"] == UNSEEN_ARTIST) is unseen_artist
+        ]
+
+    train = part("train", False)
+    shown = likeness.signatures([_picture(row) for row in train])
+    tests = {
+        "unseen artist": part("train", True),
+        "unseen things": part("unseen_thing", False),
+        "unseen things by the unseen artist": part("unseen_thing", True),
+    }
+    counts = {}
+    for name, rows in tests.items():
+        found = likeness.near(likeness.signatures([_picture(row) for row in rows]), shown, NEAR)
+        same = {i for i, j, _ in found if rows[i]["thing"] == train[j]["thing"]}
+        counts[name] = {
+            "pictures": len(rows),
+            "equal": len({i for i, _, apart in found if apart < EQUAL}),
+            "equal or nearly": len({i for i, *_ in found}),
+            "to a drawing of the same thing": len(same),
+        }
+    return counts
 
 
 def stamps(folder: Path, emoji_folder: Path) -> dict:

@@ -60,6 +60,19 @@ def emoji(census: dict) -> str:
             "Across artists: "
             + "; ".join(f"{what}: {n}" for what, n in alike["across artists"].items())
             + ". `census.json` lists the equal pairs.",
+            _table(
+                [
+                    "test pictures with a look-alike in train",
+                    "pictures",
+                    "equal",
+                    "equal or nearly",
+                    "of the same thing",
+                ],
+                [
+                    [name, *n.values()]
+                    for name, n in alike["test pictures with a look-alike in train"].items()
+                ],
+            ),
         ]
     )
 

@@ -1,8 +1,10 @@
+import io
 import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import census
 import census_tables
@@ -46,6 +48,25 @@ def test_census_agrees_with_counts_taken_another_way():
         artist: sum(n.values()) for artist, n in counted["pictures by artist and split"].items()
     } == counts
     assert counted["pictures"] == sum(counts.values()) == 7340
+
+
+def test_look_alikes_of_test_pictures_are_sought_in_train_alone():
+    def drawing(thing: str, artist: str, grey: int) -> dict:
+        file = io.BytesIO()
+        Image.new("RGBA", (24, 24), (grey, grey, grey, 255)).save(file, "PNG")
+        return {"thing": thing, "artist": artist, "image": file.getvalue()}
+
+    seen, unseen = "noto", "fluent-emoji-flat"
+    split = {"a": "train", "b": "train", "c": "unseen_thing"}
+    # Greys that are 1 apart are equal, 10 apart nearly so (10 / 255 · sqrt(1 / 2) = 0.028), 50 apart neither.
+    pictures = [drawing("a", seen, 100), drawing("b", seen, 200), drawing("c", seen, 101)]
+    pictures += [drawing("a", unseen, 110), drawing("b", unseen, 101), drawing("c", unseen, 250)]
+    found = census.known_tests(pictures, split)
+    assert {name: tuple(counts.values()) for name, counts in found.items()} == {
+        "unseen artist": (2, 1, 2, 1),  # b by the unseen artist looks like a by the other, not like b
+        "unseen things": (1, 1, 1, 0),
+        "unseen things by the unseen artist": (1, 0, 0, 0),
+    }
 
 
 def test_a_card_without_marks_is_refused():
