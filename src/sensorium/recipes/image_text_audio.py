@@ -57,11 +57,12 @@ def image_text_audio(
         progress: Show the preflight and progress bars.
     """
     torch.manual_seed(seed)
-    model = system(rank=rank, size=size)
-    features = FeatureCache(cache or cache_folder() / "features")
     samples = training_samples(language)
     if limit is not None:
         samples = _spread(samples, limit)
+        rank = min(rank, len({sample.meanings[-1] for sample in samples}) - 1)  # captions span no more
+    model = system(rank=rank, size=size)
+    features = FeatureCache(cache or cache_folder() / "features")
     views = cached_views(model, features, samples, progress)
     start_from_closed_form(model, samples, views)
     tests = BundledTests.prepare(model, features, language=language, limit=limit, progress=progress)
