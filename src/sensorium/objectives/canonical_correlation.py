@@ -34,6 +34,7 @@ positive semi-definite when both columns see the same groups.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -171,7 +172,7 @@ class _Column:
     def of(cls, name: str, rows: Tensor, groups: Tensor, ridge: float) -> _Column:
         mean = rows.mean(0)
         rows = rows - mean
-        covariance = (rows.T @ rows).double() / len(rows)
+        covariance = _gram(rows).double() / len(rows)
         variance = covariance.diagonal().mean()
         if not variance.isfinite() or variance <= 0:
             raise ValueError(
@@ -185,6 +186,18 @@ class _Column:
                 f"ridge {ridge:g}: give it a larger ridge, say {{{name!r}: 0.01}}"
             )
         return cls(name, rows, groups, mean.double(), root)
+
+
+def _gram(rows: Tensor, strips: int = 4) -> Tensor:
+    """rows' rows, float[W, W]. Symmetric, so that strip by strip from the diagonal down takes 5/8 of the work."""
+    W = rows.shape[1]
+    gram = rows.new_empty(W, W)
+    width = max(1, math.ceil(W / strips))
+    for start in range(0, W, width):
+        end = min(start + width, W)
+        gram[start:, start:end] = rows[:, start:].T @ rows[:, start:end]
+        gram[start:end, end:] = gram[end:, start:end].T
+    return gram
 
 
 @dataclass(frozen=True)
