@@ -88,7 +88,7 @@ class SharedSpace:
         from sensorium.models.zero_shot import ZeroShotClassifier
 
         classifier = ZeroShotClassifier(lambda texts: self.embed("text", texts), labels, templates)
-        probabilities = classifier.probabilities(self.embed(modality, media), float(self.model.scale()))
+        probabilities = classifier.probabilities(self.embed(modality, media), self.model.scale().item())
         return [dict(zip(labels, row.tolist(), strict=True)) for row in probabilities]
 
 

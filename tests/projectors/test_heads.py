@@ -5,7 +5,7 @@ from torch import nn
 
 from sensorium.features import Features
 from sensorium.objectives.canonical_correlation import align
-from sensorium.projectors import LinearHead, MlpHead, SignedPower, signed_power
+from sensorium.projectors import CanonicalHead, LinearHead, MlpHead
 
 
 def test_a_linear_head_starts_as_the_closed_form():
@@ -46,22 +46,14 @@ def test_an_mlp_head_beside_an_affine_map_starts_as_that_map():
     assert head.lower.weight.grad.abs().max() > 0  # and it can leave it
 
 
-def test_signed_power_by_hand():
-    x = torch.tensor([0.0, 0.15, -0.15, 8.99], requires_grad=True)
-    warped = signed_power(x, exponent=0.5, soft=0.01)
-    torch.testing.assert_close(warped, torch.tensor([0.0, 0.3, -0.3, 2.9]))
-    torch.testing.assert_close(
-        signed_power(torch.tensor([-8.0]), exponent=1 / 3, soft=0.0), torch.tensor([-2.0])
-    )
-    warped.sum().backward()
-    torch.testing.assert_close(x.grad[1:], 0.5 / (x.detach()[1:].abs() + 0.01).sqrt())
-    assert x.grad[0] == 0.0  # finite where the activation is off
-
-
-def test_a_head_behind_a_signed_power():
+def test_a_canonical_head_starts_as_the_closed_form_and_trains_its_mixing_only():
     torch.manual_seed(0)
-    linear = nn.Linear(5, 3)
-    head = SignedPower(LinearHead(linear))
-    pooled = torch.randn(4, 5)
-    torch.testing.assert_close(head(Features.from_pooled(pooled)).pooled, linear(signed_power(pooled)))
-    assert head.width == 3
+    features = {"picture": torch.randn(50, 8), "caption": torch.randn(50, 6)}
+    whitened = align(features, rank=3, power=0.0)
+    weighted = align(features, rank=3, power=1.0)
+    affine = whitened.maps["picture"]
+    head = CanonicalHead(8, 3)
+    head.start(affine.mean, affine.matrix, whitened.correlations)
+    found = head(Features.from_pooled(features["picture"])).pooled
+    torch.testing.assert_close(found, weighted.maps["picture"](features["picture"]), atol=1e-5, rtol=1e-4)
+    assert [name for name, p in head.named_parameters() if p.requires_grad] == ["mix.weight"]

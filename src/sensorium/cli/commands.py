@@ -97,7 +97,8 @@ def index(
     if delete is not None:
         found.delete(where=delete)
     for source in sources:
-        found.add(source)
+        done = found.add(source)
+        print(f"{source}: {done}" + (f", see {folder / 'quarantine.jsonl'}" if done.bad else ""))
     print(f"{folder}: {len(found)} rows")
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from sensorium.data.feature_cache import FeatureCache
+from sensorium.data.quarantine import Quarantine
 from sensorium.data.readers import read
 from sensorium.evaluation import scores
 from sensorium.evaluation.retrieval import Embedded, between
 from sensorium.evaluation.scores import Score
 from sensorium.facade import SharedSpace, load
-from sensorium.media import Source
 from sensorium.recipes.bundled_tests import TESTS, BundledTests
 from sensorium.weights import cache_folder
+
+QUARANTINE = Path("quarantine.jsonl")
 
 
 def evaluate_checkpoint(checkpoint: Path, data: str, out: Path | None, limit: int | None) -> None:
@@ -34,16 +39,20 @@ def evaluate_checkpoint(checkpoint: Path, data: str, out: Path | None, limit: in
 def score_samples(space: SharedSpace, data: str, limit: int | None) -> dict[str, Score]:
     """Retrieval between every pair of modalities of the user's records. Raises ValueError where none can be scored."""
     samples = list(islice(iter(read(data)), limit))
+    cache, quarantine = FeatureCache(cache_folder() / "features"), Quarantine(QUARANTINE)
     columns = {}
     for column in dict.fromkeys(column for sample in samples for column in sample.columns):
-        having = [sample for sample in samples if column in sample.columns]
-        modality = having[0].modality[column]
-        if modality in space.modalities:
-            media = [
-                m.decode() if isinstance(m := sample.columns[column], Source) else m for sample in having
-            ]
-            vectors = space.embed(modality, media, progress=True)
-            columns[column] = Embedded(vectors, [sample.meanings for sample in having])
+        modality = next(sample.modality[column] for sample in samples if column in sample.columns)
+        if modality not in space.column_of:
+            continue
+        encoder: Any = space.model.encoders[space.column_of[modality]]
+        cached = cache.of_samples(encoder, samples, column, quarantine=quarantine)
+        kept = [(row, sample) for sample in samples if (row := cached.row(sample.id)) is not None]
+        with torch.no_grad():
+            vectors = space.model.embed(space.column_of[modality], cached[[row for row, _ in kept]]).numpy()
+        columns[column] = Embedded(vectors, [sample.meanings for _, sample in kept])
+    if quarantine.bad:
+        print(f"{quarantine.bad} files could not be decoded and are left out: see {QUARANTINE}")
     found = between(columns) if len(columns) > 1 else {}
     if not found:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Features -> Features of another width or length."""
+"""Features -> Features of another width."""
 
+from sensorium.projectors.canonical import CanonicalHead
 from sensorium.projectors.linear import LinearHead
 from sensorium.projectors.mlp import MlpHead
-from sensorium.projectors.signed_power import SignedPower, signed_power
 
-__all__ = ["LinearHead", "MlpHead", "SignedPower", "signed_power"]
+__all__ = ["CanonicalHead", "LinearHead", "MlpHead"]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from sensorium.data.batch import Collator
 from sensorium.data.feature_cache import FeatureCache
@@ -70,6 +73,7 @@ def joint_embedding(
         column: cache.of_samples(encoders[column], samples, column, quarantine=quarantine, progress=progress)
         for column in columns
     }
+    untrained = [column for column in model.columns if column not in columns]
     start_from_closed_form(model, train, {column: [found] for column, found in cached.items()})
 
     def scores(model: torch.nn.Module) -> dict[str, Score]:
@@ -93,7 +97,7 @@ def joint_embedding(
         data=range(len(train)),
         collate=Collator(model.encoders, cached=cached, samples=train),  # type: ignore[arg-type]
         objectives=[InfoNCE()],
-        freeze=["encoders.*", "heads.*.canonical", "log_scale"],
+        freeze=["encoders.*", "heads.*.canonical", "log_scale", *(f"heads.{column}" for column in untrained)],
         batch_size=min(batch_size, len(train)),
         epochs=epochs,
         lr=lr,
@@ -117,19 +121,12 @@ def one_column_a_modality(sample: Sample) -> Sample:
 
 def split(samples: list[Sample], held_out: float, seed: int) -> tuple[list[Sample], list[Sample]]:
     """(train, test): records that share a meaning, also through a third record, lie on one side."""
-    group_of: dict[str, list[Sample]] = {}  # meaning -> all records that it leads to
-    groups: dict[int, list[Sample]] = {}
-    for sample in samples:
-        together = [sample]
-        for key in sample.meanings:
-            if key in group_of and group_of[key] is not together:
-                groups.pop(id(group_of[key]))
-                together += group_of[key]
-                group_of |= {other: together for record in together for other in record.meanings}
-        group_of |= dict.fromkeys(sample.meanings, together)
-        groups[id(together)] = together
-    kept = list(groups.values())
-    order = torch.randperm(len(kept), generator=torch.Generator().manual_seed(seed)).tolist()
-    most = round(held_out * len(kept))
-    test, train = ([s for place in places for s in kept[place]] for places in (order[:most], order[most:]))
-    return train, test
+    number = {key: n for n, key in enumerate(dict.fromkeys(key for s in samples for key in s.meanings))}
+    rows = [row for row, sample in enumerate(samples) for _ in sample.meanings]
+    columns = [number[key] for sample in samples for key in sample.meanings]
+    has = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(samples), max(1, len(number))))
+    groups, group_of = connected_components(has @ has.T, directed=False)
+    order = torch.randperm(groups, generator=torch.Generator().manual_seed(seed))
+    held = set(order[: round(held_out * groups)].tolist())
+    train = [sample for sample, group in zip(samples, group_of, strict=True) if group not in held]
+    return train, [sample for sample, group in zip(samples, group_of, strict=True) if group in held]

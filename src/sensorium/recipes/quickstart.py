@@ -114,7 +114,7 @@ def write_examples(folder: Path, samples: list[Sample]) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     picture = next((s for s in bundled.emoji("train", ["noto"]) if s.columns["text"] == "octopus"), None)
     spoken = next((s for s in bundled.stamps("test", LANGUAGE) if "audio" in s.columns), None)
-    examples = {"text": '"a red apple"'}
+    examples = {"text": '"a cat with hearts in its eyes"'}
     for kind, sample, suffix in (("image", picture, "webp"), ("audio", spoken, "ogg")):
         if sample is None:
             continue

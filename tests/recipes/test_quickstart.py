@@ -1,0 +1,85 @@
+"""The quickstart at debug size, end to end: what it writes can be opened, searched and believed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sensorium
+from sensorium.data import bundled
+from sensorium.recipes.image_text_audio import image_text_audio, training_samples
+from sensorium.recipes.quickstart import quickstart
+from sensorium.retrieval.index import Index
+
+LIMIT = 48
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "quickstart"
+    quickstart(folder, limit=LIMIT, epochs=2)
+    return folder
+
+
+def test_metrics_are_flat_and_never_alone(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    entry = metrics["emoji.unseen_artist.text_to_image.R@1"]
+    assert {"value", "low", "high", "blind", "closed_form", "n"} <= set(entry)
+    assert entry["low"] <= entry["value"] <= entry["high"]
+    assert entry["n"] == LIMIT
+    assert entry["chance"] == pytest.approx(1 / LIMIT)
+    assert "stamps.test.audio_to_image.R@10" in metrics
+
+
+def test_the_checkpoint_opens_and_finds_the_right_picture(finished):
+    model = sensorium.load(finished)
+    assert model.modalities == ("image", "text", "audio")
+    samples = bundled.emoji("train", ["noto"])[:LIMIT:8]
+    pictures = model.embed("image", [sample.columns["image"] for sample in samples])
+    words = model.embed("text", [str(sample.columns["text"]) for sample in samples])
+    assert np.linalg.norm(pictures, axis=1) == pytest.approx(np.ones(len(samples)), abs=1e-5)
+    assert (words @ pictures.T).shape == (len(samples), len(samples))
+    chosen = model.classify("image", [samples[0].columns["image"]], ["a", "b"])[0]
+    assert sum(chosen.values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_index_holds_the_test_pictures_and_knows_its_model(finished):
+    model = sensorium.load(finished)
+    index = Index.open(finished / "index", model)
+    assert len(index) == LIMIT
+    hits = index.search(text="a face", top_k=3)
+    assert [hit.modality for hit in hits] == ["image"] * 3
+    assert hits[0].score >= hits[1].score >= hits[2].score
+
+
+def test_the_report_and_the_picture_are_there(finished):
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert "emoji" in page
+    assert "data:image/" in page
+    assert (finished / "searches.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_run_trains_nothing_and_says_the_same(finished):
+    before = (finished / "metrics.json").read_text()
+    steps = (finished / "history.jsonl").read_text()
+    quickstart(finished, limit=LIMIT, epochs=2)
+    assert (finished / "metrics.json").read_text() == before
+    assert (finished / "history.jsonl").read_text() == steps
+
+
+def test_no_tested_thing_is_trained_on():
+    tested = {m for s in [*bundled.emoji("unseen_thing"), *bundled.stamps("test")] for m in s.meanings}
+    trained = training_samples("fr")
+    assert len(trained) > 5000
+    assert tested.isdisjoint(m for sample in trained for m in sample.meanings)
+    assert bundled.UNSEEN_ARTIST not in {sample.fields.get("artist") for sample in trained}
+
+
+def test_training_starts_as_the_closed_form(tmp_path: Path):
+    run = image_text_audio(tmp_path / "run", limit=LIMIT, epochs=1, progress=False)
+    assert run.evaluate is not None
+    with torch.no_grad():
+        scores = run.evaluate(run.model)
+    assert all(score.value == score.closed_form for score in scores.values())
