@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sensorium.encoders.video import FrameEncoder
 from sensorium.media import Media, Source
 from sensorium.models.joint_embedding import JointEmbedding
 from sensorium.systems import system_builder
@@ -33,7 +34,7 @@ def load(checkpoint: str | os.PathLike) -> SharedSpace:
 class SharedSpace:
     """A trained `JointEmbedding`, ready to use: media in, unit vectors of one space out.
 
-    modalities: what it embeds; width: D of its vectors; identity: changes when any weight does
+    modalities: what it embeds (clips too, through their frames); width: D of its vectors; identity: changes when any weight does
     """
 
     def __init__(self, model: JointEmbedding, source: str = "") -> None:
@@ -41,7 +42,10 @@ class SharedSpace:
         self.source = source
         # A modality that has several columns is embedded by the first of them.
         self.column_of = {modality: column for column, modality in reversed(model.modality.items())}
-        self.modalities = tuple(dict.fromkeys(model.modality.values()))
+        modalities = dict.fromkeys(model.modality.values())
+        if "image" in modalities:  # a clip is the mean of its frames, where the model has no encoder for clips
+            modalities["video"] = None
+        self.modalities = tuple(modalities)
         self.width = model.width
 
     @property
@@ -61,11 +65,14 @@ class SharedSpace:
         media: decoded media, `Source`s, or paths (a `str` is words when the modality is text, else a path)
         Raises `MediaError` for media that cannot be decoded, ValueError for a modality the model lacks.
         """
-        if modality not in self.column_of:
+        if modality not in self.modalities:
             raise ValueError(f"this model embeds {', '.join(self.modalities)}; got {modality!r}")
-        column = self.column_of[modality]
         decoded = [_decoded(modality, item) for item in media]
+        frames = modality not in self.column_of
+        column = self.column_of["image" if frames else modality]
         encoder: Any = self.model.encoders[column]
+        if frames:
+            encoder, batch_size = FrameEncoder(encoder), max(1, batch_size // 8)  # a clip is some 8 pictures
         features = encoder.encode(decoded, batch_size=batch_size, progress=progress, what="pooled")
         with torch.no_grad():
             return self.model.embed(column, features).numpy()

@@ -9,6 +9,7 @@ import torch
 
 import sensorium
 from sensorium.data import bundled
+from sensorium.media import Video
 from sensorium.recipes.image_text_audio import image_text_audio, training_samples
 from sensorium.recipes.quickstart import quickstart
 from sensorium.retrieval.index import Index
@@ -35,7 +36,7 @@ def test_metrics_are_flat_and_never_alone(finished):
 
 def test_the_checkpoint_opens_and_finds_the_right_picture(finished):
     model = sensorium.load(finished)
-    assert model.modalities == ("image", "text", "audio")
+    assert model.modalities == ("image", "text", "audio", "video")
     samples = bundled.emoji("train", ["noto"])[:LIMIT:8]
     pictures = model.embed("image", [sample.columns["image"] for sample in samples])
     words = model.embed("text", [str(sample.columns["text"]) for sample in samples])
@@ -43,6 +44,13 @@ def test_the_checkpoint_opens_and_finds_the_right_picture(finished):
     assert (words @ pictures.T).shape == (len(samples), len(samples))
     chosen = model.classify("image", [samples[0].columns["image"]], ["a", "b"])[0]
     assert sum(chosen.values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_clip_is_embedded_through_its_frames(finished):
+    model = sensorium.load(finished)
+    picture = bundled.emoji("train", ["noto"])[0].columns["image"].decode()
+    still = Video(np.stack([picture, picture]), np.array([0.0, 0.5]))
+    assert model.embed("video", [still]) == pytest.approx(model.embed("image", [picture]), abs=0.02)
 
 
 def test_the_index_holds_the_test_pictures_and_knows_its_model(finished):
