@@ -36,7 +36,11 @@ def open_tokenizer(tokenizer: Any, size: str) -> Any:
             "transformers), or pretrained= a source that has weights and tokenizer"
         )
     if isinstance(tokenizer, str | Path):
-        return AutoTokenizer.from_pretrained(weights.resolve(tokenizer))
+        opened = AutoTokenizer.from_pretrained(weights.resolve(tokenizer))
+        if opened.eos_token is None and opened.sep_token is not None:
+            # BERT's tokenizers put every text between [CLS] and [SEP] and call them neither start nor end.
+            opened.bos_token, opened.eos_token = opened.cls_token, opened.sep_token
+        return opened
     return tokenizer
 
 
