@@ -6,7 +6,7 @@ import functools
 import re
 import shlex
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def score_rows(document: Path) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a reader of the documents types: a quickstart of a few records, and pictures of their own."""
     from sensorium.recipes.quickstart import quickstart
 
@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         quickstart(Path("runs/quickstart"), limit=64, epochs=1)
-    yield folder
+    return folder
 
 
 def parsed_only(function: Callable[..., Any], calls: list[dict[str, Any]]) -> Callable[..., Any]:
