@@ -22,6 +22,10 @@ RECIPES = {
         "sensorium.recipes.clip:clip",
         "CLIP from random weights on the bundled emoji, both towers trained",
     ),
+    "siglip": (
+        "sensorium.recipes.siglip:siglip",
+        "the same with SigLIP: a yes or no for each pair of a picture and a name",
+    ),
 }
 
 
