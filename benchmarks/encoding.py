@@ -1,6 +1,6 @@
 """What each of `sensorium.speed`'s measures gains when pictures, captions and sounds are encoded.
 
-    python benchmarks/encoding.py [image] [text] [audio] [--rounds 5] [--items 128]
+    python benchmarks/encoding.py [image] [text] ["long text"] [audio] [--rounds 5] [--items 128]
 
 Each line is `Encoder.encode` with one thing taken away, against the same as it is. Both sides are processes that
 hold their encoder and wait for their turn: they encode the same media in alternation, so that what else the
@@ -131,12 +131,12 @@ class Side:
 # ---- both sides ----------------------------------------------------------------------------------------
 
 
-def compare(kind: str, number: int, rounds: int) -> None:
+def compare(kind: str, number: int, rounds: int, chosen: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         whole = Side(kind, AS_IT_IS, number, Path(scratch))
         rates = []
         for away, kinds in AWAY.items():
-            if kind not in kinds:
+            if kind not in kinds or not any(away.startswith(start) for start in chosen):
                 continue
             other = Side(kind, away, number, Path(scratch))
             pairs = [(whole.turn(), other.turn()) for _ in range(rounds)]
@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=KINDS, help=f"of {', '.join(KINDS)}; all by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--items", type=int, default=128, help="pictures, captions, sounds")
+    parser.add_argument("--without", nargs="+", default=[""], help=f"lines that start so: {', '.join(AWAY)}")
     parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -167,10 +168,12 @@ def main() -> None:
         return
     if unknown := set(options.kinds) - set(KINDS):
         parser.error(f"unknown {', '.join(unknown)}; there are {', '.join(KINDS)}")
+    if not any(away.startswith(start) for away in AWAY for start in options.without):
+        parser.error(f"nothing starts with {' or '.join(options.without)}; there are {', '.join(AWAY)}")
     print(f"{options.items} items, {options.rounds} rounds")
     print(f"{'':58}{'× time':>9}{'× CPU':>9}{'least cosine':>14}", flush=True)
     for kind in options.kinds:
-        compare(kind, options.items, options.rounds)
+        compare(kind, options.items, options.rounds, options.without)
 
 
 if __name__ == "__main__":
