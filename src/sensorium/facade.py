@@ -43,7 +43,9 @@ class SharedSpace:
         # A modality that has several columns is embedded by the first of them.
         self.column_of = {modality: column for column, modality in reversed(model.modality.items())}
         modalities = dict.fromkeys(model.modality.values())
-        if "image" in modalities:  # a clip is the mean of its frames, where the model has no encoder for clips
+        if (
+            "image" in modalities
+        ):  # a clip is the mean of its frames, where the model has no encoder for clips
             modalities["video"] = None
         self.modalities = tuple(modalities)
         self.width = model.width

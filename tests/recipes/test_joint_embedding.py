@@ -28,7 +28,20 @@ def folder(tmp_path_factory):
 
 def test_a_folder_is_trained_indexed_and_searched(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    main(["train", "joint_embedding", "--source", str(folder), "--folder", "run", "--epochs", "1", "--rank", "10"])
+    main(
+        [
+            "train",
+            "joint_embedding",
+            "--source",
+            str(folder),
+            "--folder",
+            "run",
+            "--epochs",
+            "1",
+            "--rank",
+            "10",
+        ]
+    )
     assert "broken.jpg" in Path("run/quarantine.jsonl").read_text()
     main(["index", "index", str(folder), "--model", "run"])
     assert "30 added, 0 already there, 1 bad" in capsys.readouterr().out
@@ -51,7 +64,14 @@ def test_records_that_share_a_meaning_stay_on_one_side():
     def record(number: int, *meanings: str) -> Sample:
         return Sample(str(number), {}, {}, meanings)
 
-    chain = [record(0, "a"), record(1, "b"), record(2, "a", "b"), record(3, "c"), record(4), record(5, "b", "d")]
+    chain = [
+        record(0, "a"),
+        record(1, "b"),
+        record(2, "a", "b"),
+        record(3, "c"),
+        record(4),
+        record(5, "b", "d"),
+    ]
     for seed in range(8):
         train, test = split(chain, 0.5, seed)
         assert sorted(s.id for s in [*train, *test]) == list("012345")

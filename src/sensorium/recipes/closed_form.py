@@ -35,7 +35,13 @@ def start_from_closed_form(
         pooled = [view.pooled([row for row in rows if row is not None]) for view, rows in zip(found, places)]
         features[column] = torch.from_numpy(np.concatenate(pooled))
     alignment = align(
-        features, present, meanings, rank=model.width, ridge={column: RIDGE[column] for column in views}, power=0.0, anchors=("image", "text")
+        features,
+        present,
+        meanings,
+        rank=model.width,
+        ridge={column: RIDGE[column] for column in views},
+        power=0.0,
+        anchors=("image", "text"),
     )
     for column, affine in alignment.maps.items():
         head = model.heads[column]
