@@ -34,7 +34,8 @@ def load(checkpoint: str | os.PathLike) -> SharedSpace:
 class SharedSpace:
     """A trained `JointEmbedding`, ready to use: media in, unit vectors of one space out.
 
-    modalities: what it embeds (clips too, through their frames); width: D of its vectors; identity: changes when any weight does
+    modalities: what it embeds, clips too (through their frames); width: D of its vectors
+    identity:   changes when any weight does
     """
 
     def __init__(self, model: JointEmbedding, source: str = "") -> None:
@@ -43,9 +44,7 @@ class SharedSpace:
         # A modality that has several columns is embedded by the first of them.
         self.column_of = {modality: column for column, modality in reversed(model.modality.items())}
         modalities = dict.fromkeys(model.modality.values())
-        if (
-            "image" in modalities
-        ):  # a clip is the mean of its frames, where the model has no encoder for clips
+        if "image" in modalities:  # without an encoder for clips, a clip is the mean of its frames
             modalities["video"] = None
         self.modalities = tuple(modalities)
         self.width = model.width
