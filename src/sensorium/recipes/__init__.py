@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
-from importlib import import_module
 
+from sensorium.systems import named
 from sensorium.training.run import Run
 
 # Written out, so that a name is found by reading: name -> (module:function, what it trains)
@@ -31,10 +30,5 @@ RECIPES = {
 
 def recipe_function(name: str) -> Callable[..., Run]:
     """The function of a recipe. Raises ValueError that lists the recipes."""
-    if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}.{guess}")
-    module, _, function = RECIPES[name][0].partition(":")
-    found: Callable[..., Run] = getattr(import_module(module), function)
+    found: Callable[..., Run] = named("recipe", name, RECIPES)
     return found

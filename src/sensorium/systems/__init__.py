@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import Any
 
 from torch import nn
 
@@ -31,10 +32,15 @@ SYSTEMS = {
 
 def system_builder(name: str) -> Callable[..., nn.Module]:
     """The builder of a system. Raises ValueError that lists the systems."""
-    if name not in SYSTEMS:
-        near = difflib.get_close_matches(name, SYSTEMS, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"no system {name!r}; there are: {', '.join(SYSTEMS)}.{guess}")
-    module, _, function = SYSTEMS[name][0].partition(":")
-    builder: Callable[..., nn.Module] = getattr(import_module(module), function)
+    builder: Callable[..., nn.Module] = named("system", name, SYSTEMS)
     return builder
+
+
+def named(kind: str, name: str, table: Mapping[str, tuple[str, str]]) -> Any:
+    """What `module:function` of a table's entry names. Raises ValueError that lists the names."""
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"no {kind} {name!r}; there are: {', '.join(table)}.{guess}")
+    module, _, function = table[name][0].partition(":")
+    return getattr(import_module(module), function)
