@@ -1,7 +1,21 @@
 """Features -> Features of another width."""
 
 from sensorium.projectors.canonical import CanonicalHead
-from sensorium.projectors.linear import LinearHead
-from sensorium.projectors.mlp import MlpHead
+from sensorium.projectors.linear import LinearHead, LinearProjector
+from sensorium.projectors.mlp import MlpHead, MlpProjector
+from sensorium.projectors.pooling import DropFirst, FrameStacking, GridPooling, PixelShuffle
+from sensorium.projectors.projector import Chain, Projector
 
-__all__ = ["CanonicalHead", "LinearHead", "MlpHead"]
+__all__ = [
+    "CanonicalHead",
+    "Chain",
+    "DropFirst",
+    "FrameStacking",
+    "GridPooling",
+    "LinearHead",
+    "LinearProjector",
+    "MlpHead",
+    "MlpProjector",
+    "PixelShuffle",
+    "Projector",
+]

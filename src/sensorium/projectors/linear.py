@@ -1,10 +1,11 @@
-"""`LinearHead`: the pooled vector through one affine map."""
+"""One affine map: of the pooled vector (`LinearHead`) or of every token (`LinearProjector`)."""
 
 from __future__ import annotations
 
 from torch import nn
 
 from sensorium.features import Features
+from sensorium.projectors.projector import Projector, from_tokens, real
 
 
 class LinearHead(nn.Module):
@@ -21,3 +22,18 @@ class LinearHead(nn.Module):
 
     def forward(self, features: Features) -> Features:
         return Features.from_pooled(self.linear(features.pooled))
+
+
+class LinearProjector(Projector):
+    """Features[B, T, W] -> Features[B, T, D], token by token: LLaVA's first connector.
+
+    linear: from the encoder's width W to the language model's D (Liu et al. 2023, arXiv:2304.08485, eq. 1)
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+        self.width = linear.out_features
+
+    def forward(self, features: Features) -> Features:
+        return from_tokens(self.linear(real(features)), features.mask)

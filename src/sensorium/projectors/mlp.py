@@ -1,10 +1,11 @@
-"""`MlpHead`: the pooled vector through two layers, beside an affine map if one is given."""
+"""Two layers: for the pooled vector (`MlpHead`) or for every token (`MlpProjector`)."""
 
 from __future__ import annotations
 
 from torch import nn
 
 from sensorium.features import Features
+from sensorium.projectors.projector import Projector, from_tokens, real
 
 
 class MlpHead(nn.Module):
@@ -42,3 +43,28 @@ class MlpHead(nn.Module):
         if self.skip is not None:
             pooled = pooled + self.skip(features.pooled)
         return Features.from_pooled(pooled)
+
+
+class MlpProjector(Projector):
+    """Features[B, T, W] -> Features[B, T, D], token by token: LLaVA-1.5's connector.
+
+        tokens ──► lift (W -> hidden) ──► activation ──► lower (hidden -> D) ──► tokens'
+
+    Liu et al. 2023 (arXiv:2310.03744) take hidden = D and an exact GELU. `lift` and `lower` are
+    the `linear_1` and `linear_2` of `transformers`' LlavaMultiModalProjector.
+    """
+
+    def __init__(self, lift: nn.Linear, lower: nn.Linear, *, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        if lower.in_features != lift.out_features:
+            raise ValueError(
+                f"got lift {lift.in_features} -> {lift.out_features} and lower {lower.in_features} -> "
+                f"{lower.out_features}; expected lower to take the {lift.out_features} that lift gives"
+            )
+        self.lift, self.lower = lift, lower
+        self.activation = nn.GELU() if activation is None else activation
+        self.width = lower.out_features
+
+    def forward(self, features: Features) -> Features:
+        tokens = self.lower(self.activation(self.lift(real(features))))
+        return from_tokens(tokens, features.mask)
