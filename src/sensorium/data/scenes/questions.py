@@ -1,0 +1,185 @@
+"""Scene -> questions that have exactly one right answer, so drawn that guessing without looking stays near chance.
+
+ground      what colour is the ground?      one of six, uniform
+there       is there a X?                   yes or no by a coin; X is in the scene, or any thing that could be
+how_many    how many things are there?      1 to 4, uniform
+name        what is this?                   scenes of one thing
+left_of     what is left of the X?          when exactly one thing is, the others being to the right
+above       what is above the X?            the same from top to bottom
+how_many_x  how many Xs are there?          0 to 3
+biggest     which thing is the biggest?     when one is by a quarter
+is_left     is the X left of the Y?         yes or no by a coin
+is_above    is the X above the Y?           yes or no by a coin
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sensorium.data.scenes.scene import GROUNDS, Placed, Scene
+from sensorium.data.scenes.vocabulary import LANGUAGES, Thing
+
+KINDS = (
+    "ground",
+    "there",
+    "how_many",
+    "name",
+    "left_of",
+    "above",
+    "how_many_x",
+    "biggest",
+    "is_left",
+    "is_above",
+)
+"""Kinds of question about a still scene."""
+
+TEMPLATES = {
+    "en": {
+        "ground": "What colour is the ground?",
+        "there": "Is there {a_x}?",
+        "how_many": "How many things are there?",
+        "name": "What is this?",
+        "left_of": "What is left of the {x}?",
+        "above": "What is above the {x}?",
+        "how_many_x": "How many {xs} are there?",
+        "biggest": "Which thing is the biggest?",
+        "is_left": "Is the {x} left of the {y}?",
+        "is_above": "Is the {x} above the {y}?",
+    },
+    "zh": {
+        "ground": "背景是什么颜色？",
+        "there": "图中有{x}吗？",
+        "how_many": "图中一共有几个东西？",
+        "name": "这是什么？",
+        "left_of": "{x}的左边是什么？",
+        "above": "{x}的上面是什么？",
+        "how_many_x": "图中有几个{x}？",
+        "biggest": "哪个东西最大？",
+        "is_left": "{x}在{y}的左边吗？",
+        "is_above": "{x}在{y}的上面吗？",
+    },
+}
+YES_NO = {"en": ("no", "yes"), "zh": ("没有", "有")}
+IS_NOT = {"en": ("no", "yes"), "zh": ("不是", "是")}
+
+CLEARLY = 28 / 224  # how far apart two centres must lie to be called left of or above, as a share of the side
+BARELY = 10 / 224  # how far behind X the others must lie when one thing is said to be before it
+BIGGER = 1.25  # the biggest over every other, in the longer side and in the area of the box
+# How often a thing is counted when the scene has 3, 2, or at most 1 of anything: (the repeated thing, another thing,
+# a thing that is not there). Chosen so that the four answers come out near a quarter each (balance.py counts them).
+COUNTED = {3: (0.75, 0.09, 0.09), 2: (0.55, 0.18, 0.09), 1: (0.0, 0.14, 0.12)}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question with its one right answer.
+
+    about:      the English names of the things that the text speaks of, in order
+    candidates: how many different answers a perfect namer who is blind to place and size is left with (the names in
+                the scene without those in the question); 0 where names alone do not help
+    """
+
+    kind: str
+    text: str
+    answer: str
+    language: str = "en"
+    about: tuple[str, ...] = ()
+    candidates: int = 0
+
+
+def ask(scene: Scene, absent: Sequence[Thing], language: str = "en") -> list[Question]:
+    """Every kind that the scene allows, two of `there`.
+
+    absent: what may be asked for though it is not there
+    The same things are asked in every language. Raises ValueError for an unknown language.
+    """
+    if language not in LANGUAGES:
+        raise ValueError(f"language of questions: got {language!r}; expected one of {', '.join(LANGUAGES)}")
+    return list(_ask(scene, absent, _Wording(scene, language)))
+
+
+@dataclass(frozen=True)
+class _Wording:
+    """Puts names into the templates of a language."""
+
+    scene: Scene
+    language: str
+
+    def __call__(
+        self, kind: str, answer: str | Thing, about: Sequence[Thing] = (), places: bool = False
+    ) -> Question:
+        names = [thing.name(self.language) for thing in about]
+        slots = dict(zip("xy", names))
+        if about:
+            slots |= {"a_x": about[0].with_article, "xs": about[0].plural}
+        text = TEMPLATES[self.language][kind].format(**slots)
+        said = answer.name(self.language) if isinstance(answer, Thing) else answer
+        spoken_of = tuple(thing.en for thing in about)
+        left = len(set(self.scene.names) - set(spoken_of)) if places else 0
+        return Question(kind, text, said, self.language, spoken_of, left)
+
+
+def _ask(scene: Scene, absent: Sequence[Thing], word: _Wording) -> Iterator[Question]:
+    draw = random.Random(f"questions/{scene.id}")
+    ground = scene.ground if word.language == "en" else GROUNDS[scene.ground][1]
+    yield word("ground", ground)
+    shown = [placed.thing for placed in scene.things]
+    for _ in range(2):
+        there = draw.random() < 0.5
+        asked = draw.choice(sorted(set(shown), key=shown.index) if there else absent)
+        yield word("there", YES_NO[word.language][there], [asked])
+    yield word("how_many", str(len(shown)))
+    if len(shown) == 1:
+        yield word("name", shown[0])
+    yield from _counts(draw, shown, absent, word)
+    if len(set(shown)) > 1:
+        yield from _places(draw, scene, word)
+        yield from _sizes(scene, word)
+
+
+def _counts(
+    draw: random.Random, shown: list[Thing], absent: Sequence[Thing], word: _Wording
+) -> Iterator[Question]:
+    most = max(shown.count(thing) for thing in shown)
+    repeated = [thing for thing in dict.fromkeys(shown) if shown.count(thing) == most]
+    single = [thing for thing in dict.fromkeys(shown) if shown.count(thing) == 1]
+    for among, chance in zip((repeated, single, absent), COUNTED[most]):
+        asked = draw.random() < chance  # drawn even where there is nothing to ask, so that draws stay in step
+        if among and asked:
+            thing = draw.choice(among)
+            yield word("how_many_x", str(shown.count(thing)), [thing])
+
+
+def _places(draw: random.Random, scene: Scene, word: _Wording) -> Iterator[Question]:
+    """Axis 0 is x, so "left"; axis 1 is y, so "above"."""
+    margin = CLEARLY * scene.size
+    once = scene.once()
+    for axis, (what, whether) in enumerate((("left_of", "is_left"), ("above", "is_above"))):
+        answers = [(one, before) for one in once if (before := _only_one_before(one, scene, axis, margin))]
+        if answers:
+            one, before = draw.choice(answers)
+            yield word(what, before.thing, [one.thing], places=True)
+        pairs = [
+            (one, other) for one in once for other in once if other.centre[axis] - one.centre[axis] >= margin
+        ]
+        if pairs:
+            one, other = draw.choice(pairs)
+            true = draw.random() < 0.5
+            pair = [one.thing, other.thing] if true else [other.thing, one.thing]
+            yield word(whether, IS_NOT[word.language][true], pair)
+
+
+def _only_one_before(one: Placed, scene: Scene, axis: int, margin: float) -> Placed | None:
+    """The one thing clearly before `one` on an axis, when all others lie behind it."""
+    gaps = [(placed.centre[axis] - one.centre[axis], placed) for placed in scene.things if placed is not one]
+    before = [placed for gap, placed in gaps if gap <= -margin]
+    behind = [placed for gap, placed in gaps if gap >= BARELY * scene.size]
+    return before[0] if len(before) == 1 and len(behind) == len(gaps) - 1 else None
+
+
+def _sizes(scene: Scene, word: _Wording) -> Iterator[Question]:
+    first, *others = sorted(scene.things, key=lambda placed: -placed.side)
+    if all(first.side >= BIGGER * other.side and first.area >= BIGGER * other.area for other in others):
+        yield word("biggest", first.thing, places=True)
