@@ -5,6 +5,8 @@ from sensorium.projectors.linear import LinearHead, LinearProjector
 from sensorium.projectors.mlp import MlpHead, MlpProjector
 from sensorium.projectors.pooling import DropFirst, FrameStacking, GridPooling, PixelShuffle
 from sensorium.projectors.projector import Chain, Projector
+from sensorium.projectors.qformer import QFormer
+from sensorium.projectors.resampler import PerceiverResampler
 
 __all__ = [
     "CanonicalHead",
@@ -16,6 +18,8 @@ __all__ = [
     "LinearProjector",
     "MlpHead",
     "MlpProjector",
+    "PerceiverResampler",
     "PixelShuffle",
     "Projector",
+    "QFormer",
 ]

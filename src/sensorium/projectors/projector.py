@@ -24,7 +24,7 @@ class Projector(nn.Module):
     length: int | None = None
 
     def length_of(self, tokens: int) -> int:
-        """Real tokens out an item, of so many real tokens in (placeholders are laid out by this count)."""
+        """Real tokens out an item of so many real tokens in, at least one (placeholders are laid out by this)."""
         return tokens if self.length is None else self.length
 
     def forward(self, features: Features) -> Features:
