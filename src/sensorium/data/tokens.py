@@ -25,6 +25,8 @@ class TokenBatch:
     slots:     by encoder name bool[B, L], True where its media's tokens stand
     media:     by encoder name, the prepared inputs or Features of its N media, in reading order of their slots
     decoder_ids, decoder_attend: int64[B, U], bool[B, U], only for an encoder-decoder
+    names:     of the conversations in it, for errors and reports
+    left_out:  conversations that were to be in it, but for media that cannot be decoded
     """
 
     ids: Tensor
@@ -35,6 +37,8 @@ class TokenBatch:
     media: Mapping[str, dict[str, Tensor] | Features]
     decoder_ids: Tensor | None = None
     decoder_attend: Tensor | None = None
+    names: tuple[str, ...] = ()
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
