@@ -1,14 +1,21 @@
-"""vectors and right answers -> `Score`s: value, 95 % interval, blind baseline, chance, closed form.
+"""vectors and right answers -> `Score`s: value, 95 % interval, blind baseline, chance, closed form
+generated and right texts -> `GeneratedScore`s: value, 95 % interval, what it gets without looking
 
 scores.py        Score, the bootstrap, the printed table, metrics.json
 retrieval.py     R@k, median rank, MRR, both ways between every pair of columns
 zero_shot.py     classification by prompts: top-k and per-class accuracy
 modality_gap.py  how far apart the modalities lie in the shared space
-drop_one.py      what each modality of a fused query contributes
+generated.py     GeneratedScore: a score on generated text with all its baselines; the table; reading it back
+answers.py       exact match and VQA accuracy, in all and for each kind of question
+captions.py      BLEU, METEOR, ROUGE-L, CIDEr
+transcription.py WER, CER
+blind.py         answers without looking: media withheld or shuffled, majority, nearest copy, names only
+drop_one.py      what each modality of a fused query, or of a conversation, contributes
 
-Everything here sees arrays only: no model, no media, no torch.
+Everything here sees arrays and texts only: no model, no media, no torch.
 """
 
+from sensorium.evaluation.generated import GeneratedScore
 from sensorium.evaluation.scores import Score
 
-__all__ = ["Score"]
+__all__ = ["GeneratedScore", "Score"]
