@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from sensorium.evaluation.drop_one import drop_one, mean_of_units
+from sensorium.evaluation.answers import ExactMatch
+from sensorium.evaluation.drop_one import drop_one, drop_one_answers, mean_of_units, variants
 from sensorium.evaluation.retrieval import Embedded
 
 N = 24
@@ -48,3 +49,41 @@ def test_what_cannot_be_dropped_is_said() -> None:
         drop_one({"text": half(0), "audio": half(1)}, never, np.arange(N), GALLERY)
     with pytest.raises(ValueError, match="one mask for each"):
         drop_one({"text": half(0), "audio": half(1)}, {"text": np.ones(N, bool)}, np.arange(N), GALLERY)
+
+
+def told(image: str, state: str) -> list[dict]:
+    parts = [
+        {"type": "image", "image": image},
+        {"type": "state", "state": state},
+        {"type": "text", "text": "?"},
+    ]
+    return [{"role": "user", "content": parts}]
+
+
+def test_a_conversation_model_that_needs_both_of_two_modalities_drops_to_what_each_alone_tells() -> None:
+    conversations = [told(f"i{n % 4}", f"s{n % 3}") for n in range(24)]
+
+    def model(given: list) -> list[str]:
+        parts = [{p["type"]: p.get(p["type"]) for p in c[0]["content"]} for c in given]
+        return [f"{p.get('image', 'i0')} {p.get('state', 's0')}" for p in parts]
+
+    right = [f"i{n % 4} s{n % 3}" for n in range(24)]
+    scores = drop_one_answers(model, conversations, ["image", "state"], ExactMatch(right))
+    assert {name: score.value for name, score in scores.items()} == pytest.approx(
+        {"all.accuracy": 1.0, "without_image.accuracy": 1 / 4, "without_state.accuracy": 1 / 3}
+    )
+    assert [score.blind_withheld for score in scores.values()] == pytest.approx([1 / 12] * 3)
+    assert scores["without_state.accuracy"].margin == pytest.approx(1 / 3 - 1 / 12)
+
+
+def test_dropping_asks_for_conversations_with_every_modality() -> None:
+    one = [{"role": "user", "content": [{"type": "image", "image": "i"}, {"type": "text", "text": "?"}]}]
+    with pytest.raises(ValueError, match="conversation 1 has no state"):
+        drop_one_answers(list, [told("i", "s"), one], ["image", "state"], ExactMatch(["a", "b"]))
+    with pytest.raises(ValueError, match="at least two"):
+        drop_one_answers(list, [one], ["image"], ExactMatch(["a"]))
+
+
+def test_three_columns_are_dropped_and_shown_alone_two_are_only_dropped() -> None:
+    assert variants(["a", "b"]) == {"all": ["a", "b"], "without_a": ["b"], "without_b": ["a"]}
+    assert variants(["a", "b", "c"])["only_b"] == ["b"]

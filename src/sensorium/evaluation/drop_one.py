@@ -1,6 +1,7 @@
-"""Drop-one: what each modality contributes to a query that is asked in several at once.
+"""Drop-one: what each modality contributes to a query, or to a question, that is asked in several at once.
 
 {column: vectors}, present -> fused query -> retrieval; again without each column; again with each alone
+conversations -> the model's answers -> a scorer; again without each modality; again with each alone
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from sensorium.evaluation.blind import Answer, Conversation, media_parts, withheld
+from sensorium.evaluation.generated import Baselines, GeneratedScore, Scorer, score_of
 from sensorium.evaluation.retrieval import Embedded, Meanings, keys_of, retrieval_scores, unit
 from sensorium.evaluation.scores import Score
 
@@ -51,13 +54,53 @@ def drop_one(
     kept = [keys[row] for row in rows]
     kept_groups = None if groups is None else np.asarray(groups)[rows]
 
-    variants = {"all": whole}
-    for dropped in whole:
-        variants[f"without_{dropped}"] = {c: v for c, v in whole.items() if c != dropped}
-    if len(whole) > 2:  # with two, "only" one is "without" the other
-        variants |= {f"only_{column}": {column: v} for column, v in whole.items()}
     scores = {}
-    for name, used in variants.items():
-        asked = Embedded(fuse(used), kept, kept_groups)
+    for name, used in variants(list(whole)).items():
+        asked = Embedded(fuse({column: whole[column] for column in used}), kept, kept_groups)
         scores[f"{name}.R@{k}"] = retrieval_scores(asked, gallery, ks=(k,), seed=seed)[f"R@{k}"]
     return scores
+
+
+def drop_one_answers(
+    answer: Answer,
+    conversations: Sequence[Conversation],
+    modalities: Sequence[str],
+    scorer: Scorer,
+    groups: Sequence | np.ndarray | None = None,
+    seed: int = 0,
+) -> dict[str, GeneratedScore]:
+    """A conversation model's scores with all media, then with each modality taken out, then with one alone.
+
+    answer:        conversations -> their answers
+    conversations: every one has media of all these modalities (so that each number is over the same items)
+    modalities:    two or more of "image", "audio", "video", "state"; media of others stay in all variants
+    scorer:        of the answers: `ExactMatch`, `CaptionScores`, `ErrorRates`
+
+    Returns "all.accuracy", "without_image.accuracy", "all.<kind>.accuracy" … The margin of each variant with
+    a part is over `blind_withheld`: the same model with none of the modalities.
+    """
+    if len(modalities) < 2:
+        raise ValueError(f"drop_one_answers: got the modalities {list(modalities)}; expected at least two")
+    for n, conversation in enumerate(conversations):
+        if missing := set(modalities) - {part["type"] for part in media_parts(conversation)}:
+            raise ValueError(
+                f"conversation {n} has no {', '.join(sorted(missing))}; drop one needs conversations with all "
+                f"of {', '.join(modalities)}"
+            )
+    without = scorer(answer([withheld(c, modalities) for c in conversations]))
+    scores = {}
+    for name, used in variants(modalities).items():
+        gone = [modality for modality in modalities if modality not in used]
+        for metric, measured in scorer(answer([withheld(c, gone) for c in conversations])).items():
+            baselines = Baselines(blind_withheld=without[metric])
+            scores[f"{name}.{metric}"] = score_of(measured, baselines, groups, seed=seed)
+    return scores
+
+
+def variants(columns: Sequence[str]) -> dict[str, list[str]]:
+    """{"all": every column, "without_<column>": the others, "only_<column>": one}."""
+    kept = {"all": list(columns)}
+    kept |= {f"without_{dropped}": [c for c in columns if c != dropped] for dropped in columns}
+    if len(columns) > 2:  # with two, "only" one is "without" the other
+        kept |= {f"only_{column}": [column] for column in columns}
+    return kept
