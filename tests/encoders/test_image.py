@@ -46,6 +46,28 @@ def test_equals_transformers(kind, pictures):
     torch.testing.assert_close(got.pooled, pooled, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["vit", "clip", "siglip", "dinov2"])
+def test_a_chosen_layer_is_the_hidden_state_of_that_number(kind, pictures):
+    encoder = TransformersImageEncoder.from_config(CONFIGS[kind][0]).eval()
+    plain = encoder.encode(pictures, dtype=torch.float32)
+    encoders = {
+        n: TransformersImageEncoder(encoder.model, encoder.make, layer=n).eval() for n in (0, 1, 2, -1, -2)
+    }
+    got = {n: e.encode(pictures, dtype=torch.float32) for n, e in encoders.items()}
+    inputs = encoder.prepare(pictures)["pixels"].float() / 127.5 - 1
+    with torch.no_grad():
+        states = encoder.model(pixel_values=inputs, output_hidden_states=True).hidden_states
+    for n, features in got.items():
+        torch.testing.assert_close(features.tokens, states[n], atol=2e-5, rtol=1e-4)
+    assert (states[-1] - states[-2]).abs().max() > 0.01
+    torch.testing.assert_close(got[-2].tokens, got[1].tokens)
+    if encoder.pooling == "model":  # pooled by the whole model all the same
+        torch.testing.assert_close(got[-2].pooled, plain.pooled)
+    assert len({e.identity for e in (encoder, *encoders.values())}) == 6  # nothing cached is mistaken
+    with pytest.raises(ValueError, match=r"got 3; .* has 3 hidden states, so expected a number from -3 to 2"):
+        TransformersImageEncoder(encoder.model, encoder.make, layer=3)
+
+
 PROCESSORS = {
     "clip": hf.CLIPImageProcessorPil(size={"shortest_edge": 48}, crop_size={"height": 40, "width": 40}),
     "small, cropped larger": hf.CLIPImageProcessorPil(do_resize=False, crop_size={"height": 81, "width": 70}),

