@@ -85,7 +85,7 @@ class Scenes:
         while boxes is None:
             sides = self._sides(draw, count)
             sizes = [self.drawings.fitting(thing.code, artist, side) for thing, side in zip(shown, sides)]
-            boxes = _layout(draw, sizes, self.size)
+            boxes = layout(draw, sizes, self.size)
         placed = tuple(Placed(thing, artist, box) for thing, box in zip(shown, boxes))
         return Scene(id, self.size, ground, placed)
 
@@ -132,9 +132,7 @@ class Scenes:
         return [round(share * self.size) for share in shares]
 
 
-def _layout(
-    draw: random.Random, sizes: list[tuple[int, int]], size: int, tries: int = 60
-) -> list[Box] | None:
+def layout(draw: random.Random, sizes: list[tuple[int, int]], size: int, tries: int = 60) -> list[Box] | None:
     """Boxes that do not overlap, for drawings of these (width, height); None when chance found none."""
     boxes: list[Box] = []
     for _ in range(tries):

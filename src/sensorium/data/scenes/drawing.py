@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from sensorium.data import bundled
 from sensorium.data.scenes.scene import Placed, Scene
+from sensorium.data.scenes.vocabulary import drawn
 from sensorium.media import Source, image
 
 OPAQUE = 128  # alpha from which a pixel belongs to the thing
@@ -32,7 +32,7 @@ class Drawings:
         """uint8[H, W, 4] as the data set holds it, cropped to what is seen."""
         key = (code, artist)
         if key not in self._decoded:
-            self._decoded[key] = image.decode_rgba(_sources(artist)[code])
+            self._decoded[key] = image.decode_rgba(_sources()[key])
         return self._decoded[key]
 
     def fitting(self, code: str, artist: str, side: int) -> tuple[int, int]:
@@ -77,12 +77,12 @@ class Drawings:
         return masks
 
 
-@lru_cache(maxsize=len(bundled.ARTISTS))
-def _sources(artist: str) -> dict[str, Source]:
-    """Undecoded drawings of one artist by the code of the thing."""
-    found: dict[str, Source] = {}
-    for sample in bundled.emoji(artists=[artist]):
+@lru_cache(maxsize=1)
+def _sources() -> dict[tuple[str, str], Source]:
+    """Undecoded drawings by (code of the thing, artist)."""
+    found: dict[tuple[str, str], Source] = {}
+    for sample in drawn():
         drawing = sample.columns["image"]
         assert isinstance(drawing, Source)
-        found[sample.fields["thing"]] = drawing
+        found[sample.fields["thing"], sample.fields["artist"]] = drawing
     return found

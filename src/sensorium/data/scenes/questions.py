@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from sensorium.data.scenes.scene import GROUNDS, Placed, Scene
 from sensorium.data.scenes.vocabulary import LANGUAGES, Thing
 
-KINDS = (
+STILL_KINDS = (
     "ground",
     "there",
     "how_many",
@@ -34,6 +34,11 @@ KINDS = (
     "is_above",
 )
 """Kinds of question about a still scene."""
+MOTION_KINDS = ("moves", "direction", "faster")
+"""Kinds that need several frames (motion.py)."""
+STATE_KINDS = ("clear_path",)
+"""Kinds that need the picture and the state (sensing.py)."""
+KINDS = (*STILL_KINDS, *MOTION_KINDS, *STATE_KINDS)
 
 TEMPLATES = {
     "en": {
@@ -47,6 +52,11 @@ TEMPLATES = {
         "biggest": "Which thing is the biggest?",
         "is_left": "Is the {x} left of the {y}?",
         "is_above": "Is the {x} above the {y}?",
+        "moves": "Which thing moves?",
+        "direction": "Which way does the {x} move?",
+        "faster": "Which moves faster, the {x} or the {y}?",
+        "clear_path": "Which thing do I move to clear the path from the robot to the goal?",
+        "caption": "Describe the picture.",
     },
     "zh": {
         "ground": "背景是什么颜色？",
@@ -59,6 +69,11 @@ TEMPLATES = {
         "biggest": "哪个东西最大？",
         "is_left": "{x}在{y}的左边吗？",
         "is_above": "{x}在{y}的上面吗？",
+        "moves": "哪个东西在移动？",
+        "direction": "{x}往哪个方向移动？",
+        "faster": "{x}和{y}，哪个移动得更快？",
+        "clear_path": "要让机器人到达目标，应该移开哪个东西？",
+        "caption": "请描述这张图。",
     },
 }
 YES_NO = {"en": ("no", "yes"), "zh": ("没有", "有")}
@@ -95,17 +110,24 @@ def ask(scene: Scene, absent: Sequence[Thing], language: str = "en") -> list[Que
     absent: what may be asked for though it is not there
     The same things are asked in every language. Raises ValueError for an unknown language.
     """
-    if language not in LANGUAGES:
-        raise ValueError(f"language of questions: got {language!r}; expected one of {', '.join(LANGUAGES)}")
-    return list(_ask(scene, absent, _Wording(scene, language)))
+    return list(_ask(scene, absent, Wording(scene, language)))
 
 
 @dataclass(frozen=True)
-class _Wording:
-    """Puts names into the templates of a language."""
+class Wording:
+    """Puts names into the templates of a language: (kind, answer, about) -> Question.
+
+    places: the question is about places or motion, so that names alone leave `candidates` to guess among
+    Raises ValueError for an unknown language.
+    """
 
     scene: Scene
     language: str
+
+    def __post_init__(self) -> None:
+        if self.language not in LANGUAGES:
+            expected = ", ".join(LANGUAGES)
+            raise ValueError(f"language of questions: got {self.language!r}; expected one of {expected}")
 
     def __call__(
         self, kind: str, answer: str | Thing, about: Sequence[Thing] = (), places: bool = False
@@ -117,20 +139,14 @@ class _Wording:
         text = TEMPLATES[self.language][kind].format(**slots)
         said = answer.name(self.language) if isinstance(answer, Thing) else answer
         spoken_of = tuple(thing.en for thing in about)
-        left = len(set(self.scene.names) - set(spoken_of)) if places else 0
-        return Question(kind, text, said, self.language, spoken_of, left)
+        candidates = len(set(self.scene.names) - set(spoken_of)) if places else 0
+        return Question(kind, text, said, self.language, spoken_of, candidates)
 
 
-def _ask(scene: Scene, absent: Sequence[Thing], word: _Wording) -> Iterator[Question]:
+def _ask(scene: Scene, absent: Sequence[Thing], word: Wording) -> Iterator[Question]:
     draw = random.Random(f"questions/{scene.id}")
-    ground = scene.ground if word.language == "en" else GROUNDS[scene.ground][1]
-    yield word("ground", ground)
+    yield from overall(draw, scene, absent, word)
     shown = [placed.thing for placed in scene.things]
-    for _ in range(2):
-        there = draw.random() < 0.5
-        asked = draw.choice(sorted(set(shown), key=shown.index) if there else absent)
-        yield word("there", YES_NO[word.language][there], [asked])
-    yield word("how_many", str(len(shown)))
     if len(shown) == 1:
         yield word("name", shown[0])
     yield from _counts(draw, shown, absent, word)
@@ -139,8 +155,20 @@ def _ask(scene: Scene, absent: Sequence[Thing], word: _Wording) -> Iterator[Ques
         yield from _sizes(scene, word)
 
 
+def overall(draw: random.Random, scene: Scene, absent: Sequence[Thing], word: Wording) -> Iterator[Question]:
+    """`ground`, `there` twice, `how_many`: what can be asked of any scene, whatever moves in it."""
+    ground = scene.ground if word.language == "en" else GROUNDS[scene.ground][1]
+    yield word("ground", ground)
+    shown = [placed.thing for placed in scene.things]
+    for _ in range(2):
+        there = draw.random() < 0.5
+        asked = draw.choice(sorted(set(shown), key=shown.index) if there else absent)
+        yield word("there", YES_NO[word.language][there], [asked])
+    yield word("how_many", str(len(shown)))
+
+
 def _counts(
-    draw: random.Random, shown: list[Thing], absent: Sequence[Thing], word: _Wording
+    draw: random.Random, shown: list[Thing], absent: Sequence[Thing], word: Wording
 ) -> Iterator[Question]:
     most = max(shown.count(thing) for thing in shown)
     repeated = [thing for thing in dict.fromkeys(shown) if shown.count(thing) == most]
@@ -152,7 +180,7 @@ def _counts(
             yield word("how_many_x", str(shown.count(thing)), [thing])
 
 
-def _places(draw: random.Random, scene: Scene, word: _Wording) -> Iterator[Question]:
+def _places(draw: random.Random, scene: Scene, word: Wording) -> Iterator[Question]:
     """Axis 0 is x, so "left"; axis 1 is y, so "above"."""
     margin = CLEARLY * scene.size
     once = scene.once()
@@ -179,7 +207,7 @@ def _only_one_before(one: Placed, scene: Scene, axis: int, margin: float) -> Pla
     return before[0] if len(before) == 1 and len(behind) == len(gaps) - 1 else None
 
 
-def _sizes(scene: Scene, word: _Wording) -> Iterator[Question]:
+def _sizes(scene: Scene, word: Wording) -> Iterator[Question]:
     first, *others = sorted(scene.things, key=lambda placed: -placed.side)
     if all(first.side >= BIGGER * other.side and first.area >= BIGGER * other.area for other in others):
         yield word("biggest", first.thing, places=True)

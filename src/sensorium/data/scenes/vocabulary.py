@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from sensorium.data import bundled
+from sensorium.data.sample import Sample
 
 LANGUAGES = ("en", "zh")
 CLASSES = 10  # two things of one class never stand together in training
@@ -94,13 +95,20 @@ def vocabulary(unseen: bool = False, things: int = len(SEEN)) -> tuple[Thing, ..
     """
     names = UNSEEN if unseen else SEEN
     ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:things]
-    split = "unseen_thing" if unseen else "train"
-    known = {
-        str(sample.columns["text"]): sample.fields
-        for sample in bundled.emoji(split=split, artists=["twemoji"])
-        if sample.fields["group"] in GROUPS
-    }
+    known = {sample.columns["text"]: sample.fields for sample in drawn()}
     return tuple(
         Thing(known[name]["thing"], name, known[name]["names"]["zh"], place % CLASSES)
         for place, name in enumerate(ordered)
+    )
+
+
+@lru_cache(maxsize=1)
+def drawn() -> tuple[Sample, ...]:
+    """The emoji samples of all things named here, by every artist; the data set is read once."""
+    split_of = {**dict.fromkeys(SEEN, "train"), **dict.fromkeys(UNSEEN, "unseen_thing")}
+    return tuple(
+        sample
+        for sample in bundled.emoji()
+        if sample.fields["group"] in GROUPS
+        and split_of.get(str(sample.columns["text"])) == sample.fields["split"]
     )
