@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from sensorium.data.batch import Collator
 from sensorium.data.sample import Batch
-from sensorium.training import describe, distributed, optim
+from sensorium.data.tokens import TokenBatch
+from sensorium.training import describe, distributed, optim, preflight_tokens
 from sensorium.training.adaptation import parts, set_training, untouched
 from sensorium.training.losses import WeightedLosses
 from sensorium.training.order import Batches, Place, Places
@@ -104,6 +105,10 @@ def preflight(run: Run, autocast: torch.dtype | None = None, rank: int = 0, rank
         places = iter(Places(run.order, run.seed, len(run.data), run.batch_size, 0, rank, ranks))
         place, batch = _draw(batches, places, run)
         pairs = _pairs(batch, ranks)
+        items = [batches.item(place.epoch, place.rows[0])]
+        if isinstance(batch, TokenBatch):
+            items = [batches.item(place.epoch, row) for row in place.rows]
+            preflight_tokens.check(run.model, batch, run.collate, items)
         total, named = losses(batch)
         _check_losses(total, named, describe.ids(batch, place.rows))
         total.backward()
@@ -117,18 +122,26 @@ def preflight(run: Run, autocast: torch.dtype | None = None, rank: int = 0, rank
                 total.backward()
             missing, zero = _gradients(run.model)
         _check_gradients(run.model, missing, zero, min(DRAWS, run.epoch_batches))
-        item = batches.item(place.epoch, place.rows[0])
-        if isinstance(run.collate, Collator) and run.collate.samples is not None and isinstance(item, int):
-            item = run.collate.samples[item]
-        before = describe.sample(item)
+        before, after, summary = _shown(run, batch, place, items)
     return Preflight(
         table,
-        describe.batch(batch, place.rows) + pairs,
+        summary + pairs,
         before,
-        describe.first_row(batch),
+        after,
         {name: float(value) for name, value in named.items()},
         tuple(sorted(zero)),
     )
+
+
+def _shown(run: Run, batch: Any, place: Place, items: list[Any]) -> tuple[str, str, str]:
+    """The first sample before and after preparation, and its batch, in words."""
+    if isinstance(batch, TokenBatch):
+        before, after = preflight_tokens.first_sample(run.model, run.collate, items)
+        return before, after, preflight_tokens.summary(batch)
+    item = items[0]
+    if isinstance(run.collate, Collator) and run.collate.samples is not None and isinstance(item, int):
+        item = run.collate.samples[item]
+    return describe.sample(item), describe.first_row(batch), describe.batch(batch, place.rows)
 
 
 def _parts(run: Run) -> tuple[Part, ...]:
