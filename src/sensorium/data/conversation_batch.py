@@ -120,7 +120,8 @@ class ConversationCollator:
         decoding = decoding or {}
         found: dict[str, dict[tuple[str, int], Medium]] = {}
         for sample in samples:
-            for number, medium in enumerate(_media(parse(sample.columns[column], sample.id))):
+            messages: Any = sample.columns[column]
+            for number, medium in enumerate(_media(parse(messages, sample.id))):
                 found.setdefault(medium.name, {})[sample.id, number] = medium
         cached = {}
         for name, encoder in encoders.items():

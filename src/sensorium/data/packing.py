@@ -13,6 +13,7 @@ Causal attention gives the beginning the same states in all of them, so nothing 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,8 +97,8 @@ def pack(
 ) -> Packed:
     """Rows of at most `length` positions for a causal language model, first fit by decreasing size.
 
-    length:         None tries row lengths from that of the largest unit upwards, until nearly all positions
-                    are real. Rows are cut to the fullest one
+    length:         None takes the shortest rows that are nearly full (ENOUGH), at least as long as the largest
+                    unit. Rows are cut to the fullest one
     groups:         for each conversation, a name shared by those that may begin alike (a scene's id). None:
                     those whose first medium is the same object or file
     share_prefixes: store what conversations of one group begin with once
@@ -249,18 +250,25 @@ def _rows(units: Sequence[_Unit], length: int) -> list[list[_Unit]]:
 
 
 def _best_rows(units: Sequence[_Unit], longest: int) -> list[list[_Unit]]:
-    """The shortest rows that are nearly full: attention costs the square of their length."""
-    total, best, most = sum(map(len, units)), [list(units)], 0.0
-    length = longest
-    while True:
-        rows = _rows(units, length)
-        width = max(sum(map(len, row)) for row in rows)
-        share = total / (len(rows) * width)
+    """The shortest rows that are nearly full: attention costs the square of their length.
+
+    For each number of rows the largest unit left goes to the emptiest row (Graham 1969, "longest first").
+    """
+    decreasing = sorted(units, key=len, reverse=True)
+    total, best, most = sum(map(len, units)), [decreasing], 0.0
+    for count in range(-(-total // longest), 0, -1):
+        rows: list[list[_Unit]] = [[] for _ in range(count)]
+        filled = [(0, row) for row in range(count)]
+        for unit in decreasing:
+            at, row = filled[0]
+            rows[row].append(unit)
+            heapq.heapreplace(filled, (at + len(unit), row))
+        share = total / (count * max(filled)[0])
         if share > most:
             best, most = rows, share
-        if most >= ENOUGH or len(rows) == 1:
-            return best
-        length = max(length + 1, int(1.1 * length))
+        if share >= ENOUGH:
+            break
+    return best
 
 
 def _laid_out(rows: list[list[_Unit]]) -> Packed:

@@ -5,6 +5,7 @@ table.py         JSONL, JSON, CSV, TSV                                   -> Samp
 parquet.py       Parquet, a row group at a time                          -> ParquetSamples (a sequence)
 tar.py           WebDataset tar                                          -> TarSamples (an iterable)
 hugging_face.py  `datasets`                                              -> a sequence or an iterable
+conversations.py LLaVA's JSON, lists of messages                         -> Samples (a list)
 rows.py          what all of them share: one row -> one sample
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.data.readers import table
+from sensorium.data.readers.conversations import read_conversations
 from sensorium.data.readers.folder import METADATA, read_folder
 from sensorium.data.readers.hugging_face import read_hugging_face
 from sensorium.data.readers.parquet import read_parquet
@@ -29,6 +31,7 @@ __all__ = [
     "ReaderError",
     "Samples",
     "read",
+    "read_conversations",
     "read_folder",
     "read_hugging_face",
     "read_parquet",
