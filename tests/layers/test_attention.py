@@ -61,6 +61,7 @@ def test_one_key_gives_its_value_by_hand():
     value = torch.arange(12.0).view(1, 3, 4)
     mask = torch.tensor([[False, True, False]])
     assert attend(query, key, value, 2, mask)[0].tolist() == [[4, 5, 6, 7]] * 2
+    assert attend(query, key, value, 2, torch.zeros_like(mask))[0].tolist() == [[0, 0, 0, 0]] * 2
     # two heads of width 1, one query: logits ln 1 and ln 3 give weights 1/4 and 3/4; none, 1/2 and 1/2
     query = torch.tensor([[[1.0, 0.0]]])
     key = torch.tensor([[[0.0, 5.0], [torch.tensor(3.0).log(), 9.0]]])

@@ -12,7 +12,9 @@ from sensorium.projectors import (
     GridPooling,
     LinearProjector,
     MlpProjector,
+    PerceiverResampler,
     PixelShuffle,
+    QFormer,
 )
 
 
@@ -158,6 +160,27 @@ def test_padding_never_changes_a_result(make, lengths, features_of, padding_neve
 @pytest.mark.parametrize(
     "make",
     [
+        linear,
+        mlp,
+        lambda: QFormer(6, 5, layers=2, heads=2, hidden=8, queries=3),
+        lambda: PerceiverResampler(5, layers=2, heads=1, latents=3, frames=2),
+    ],
+)
+def test_padding_never_changes_a_gradient(make, features_of):
+    features, projector = features_of([6, 3, 0], 5), make()
+    spoiled = features.tokens.masked_fill(~features.mask[..., None], float("nan"))
+    gradients = []
+    for tokens in (features.tokens, spoiled):
+        out = projector(Features(tokens, features.mask, features.pooled))
+        gradients.append(
+            torch.autograd.grad(out.tokens.sum() + out.pooled.square().sum(), projector.parameters())
+        )
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
         lambda: GridPooling(5, 4, 5),
         lambda: PixelShuffle(5, 7, 2),
         lambda: FrameStacking(5, 0),
@@ -168,3 +191,24 @@ def test_padding_never_changes_a_result(make, lengths, features_of, padding_neve
 def test_impossible_shapes_are_refused(make):
     with pytest.raises(ValueError, match="expected"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (mlp, (0, 4, 3)),
+        (lambda: GridPooling(5, 2, 1), (0, 1, 5)),
+        (lambda: FrameStacking(5, 3), (0, 2, 15)),
+        (lambda: QFormer(6, 5, layers=1, heads=2, hidden=8, queries=3), (0, 3, 6)),
+        (lambda: PerceiverResampler(5, layers=1, heads=1, latents=3, frames=2), (0, 3, 5)),
+    ],
+)
+def test_no_items_give_no_items(make, shape):
+    """A batch of texts alone has no row for the picture projector."""
+    empty = Features(torch.zeros(0, 4, 5), torch.zeros(0, 4, dtype=torch.bool), torch.zeros(0, 5))
+    assert make()(empty).tokens.shape == shape
+    if not isinstance(make(), GridPooling):  # items without a single token, too
+        none = Features(torch.zeros(2, 0, 5), torch.zeros(2, 0, dtype=torch.bool), torch.zeros(2, 5))
+        out = make()(none)
+        assert not out.mask.any()
+        assert torch.equal(out.pooled, torch.zeros(2, shape[2]))

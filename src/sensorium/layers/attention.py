@@ -55,7 +55,8 @@ class Attention(nn.Module):
         out: Tensor = self.output(read)
         if mask is None:
             return out
-        seen = mask.any(-1).view(len(mask), -1, 1)  # without anything to see, `output`'s bias is left out too
+        seen = mask.any(-1)  # [B] or [B, S]: without anything to see, `output`'s bias is left out too
+        seen = seen[:, None, None] if mask.dim() == 2 else seen[..., None]
         return out.masked_fill(~seen, 0.0)
 
 
@@ -68,7 +69,9 @@ def attend(
           A query that may see nothing gets zeros, and no gradient comes from it.
     """
     B, S, D = query.shape
-    q_BHSE, k_BHTE, v_BHTE = (x.view(B, -1, heads, D // heads).transpose(1, 2) for x in (query, key, value))
+    q_BHSE, k_BHTE, v_BHTE = (
+        x.view(B, x.shape[1], heads, D // heads).transpose(1, 2) for x in (query, key, value)
+    )
     if mask is None:
         read_BHSE = F.scaled_dot_product_attention(q_BHSE, k_BHTE, v_BHTE, dropout_p=dropout)
     else:

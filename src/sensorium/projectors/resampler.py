@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sensorium.features import Features
 from sensorium.layers import Attention, FeedForward, SquaredReLU
@@ -105,7 +106,7 @@ class PerceiverResampler(Projector):
     def _time(self, mask: Tensor, times: Tensor) -> Tensor:
         """float[B, T, W]: the embedding of each token's moment, from bool[B, T]."""
         frame = torch.arange(mask.shape[1], device=mask.device) // self.frame_tokens  # [T]
-        count = (mask * (frame + 1)).amax(1, keepdim=True)  # [B, 1], frames of the item
+        count = F.pad(mask * (frame + 1), (1, 0)).amax(1, keepdim=True)  # [B, 1], frames of the item, maybe 0
         last = len(times) - 1
         stretch = torch.where(count > len(times), last / (count - 1).clamp(min=1), torch.ones_like(count))
         moment = (frame * stretch).clamp(max=last)  # [B, T]; only padding reaches past the last
