@@ -1,4 +1,4 @@
-"""Features -> Features of another width."""
+"""Features -> Features of another width, length or both."""
 
 from sensorium.projectors.canonical import CanonicalHead
 from sensorium.projectors.linear import LinearHead, LinearProjector
