@@ -1,4 +1,7 @@
-"""A tokenizer of few words, and media to put in."""
+"""A tokenizer of few words, and media to put in. Lets the tests import `talking`."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +10,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.media import Audio
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 WORDS = [
     *["a", "the", "red", "blue", "cat", "dog", "ship", "runs", "sleeps", "loud", "bell", "rings"],
