@@ -1,0 +1,197 @@
+"""`FastLlama`: a Llama laid out for answering: fused, packed weights and buffers for keys and values.
+
+Shapes: B rows, L positions, P positions in the cache, D width, H query heads, G key heads, E channels a head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sensorium.backbones.packed_linear import Linear, dtype_of, pack
+
+ROOM = 256  # positions by which the buffers grow
+
+
+class KeyValues:
+    """The keys and values of P positions of every layer, in buffers that grow in steps.
+
+    Has the faces of a `transformers` cache that decoding uses: `get_seq_length`, `crop`, `batch_select_indices`.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.length = 0
+        self.buffers: list[Tensor] = []  # two a layer, float32[B, G, room, E]
+        self.layers = layers
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last positions; their number is negative, as `transformers` wants it."""
+        assert -self.length <= tokens_to_remove <= 0
+        self.length += tokens_to_remove
+
+    def batch_select_indices(self, rows: Tensor) -> None:
+        self.buffers = [buffer[rows] for buffer in self.buffers]
+
+    def make_room(self, rows: int, heads: int, more: int, channels: int) -> None:
+        """For `more` positions behind those that are there."""
+        room = self.buffers[0].shape[2] if self.buffers else 0
+        if self.length + more <= room:
+            return
+        wanted = -(-max(self.length + more, room * 3 // 2) // ROOM) * ROOM
+        grown = [torch.empty(rows, heads, wanted, channels) for _ in range(2 * self.layers)]
+        for fresh, old in zip(grown, self.buffers):
+            fresh[:, :, : self.length] = old[:, :, : self.length]
+        self.buffers = grown
+
+
+class _Layer:
+    """The weights of one transformer layer."""
+
+    def __init__(self, layer: Any, pairing: Tensor, queries: int, keys: int, precision: str) -> None:
+        dtype = dtype_of(precision)
+        attention, mlp = layer.self_attn, layer.mlp
+        query, key = (
+            projection.weight.detach().unflatten(0, (heads, -1))[:, pairing].flatten(0, 1)
+            for projection, heads in ((attention.q_proj, queries), (attention.k_proj, keys))
+        )
+        self.qkv = pack(torch.cat([query, key, attention.v_proj.weight.detach()]), precision)
+        self.out: Linear = pack(attention.o_proj.weight, precision)
+        self.gate_up = pack(
+            torch.cat([mlp.gate_proj.weight.detach(), mlp.up_proj.weight.detach()]), precision
+        )
+        self.down: Linear = pack(mlp.down_proj.weight, precision)
+        self.before_attention = layer.input_layernorm.weight.detach().to(dtype)
+        self.before_mlp = layer.post_attention_layernorm.weight.detach().to(dtype)
+
+
+class FastLlama:
+    """What a `CausalBackbone` over a Llama computes, for decoding on a CPU, without gradients.
+
+        embeddings [B, L, D] ──► layers × (norm ─► q·k·v as one ─► attention ─► norm ─► gate·up as one) ──► hidden
+
+    Weights are copied and repacked once, LoRA merged into them; later changes to the backbone are not seen. Rotary
+    positions (Su et al. 2021) turn neighbouring channels as one complex number, for which the rows of the query's
+    and key's weights are put beside each other: the same dot products. Keys, values, rotation and attention are
+    float32 in every precision, and heads that share a key (grouped queries) are that key's rows.
+
+    backbone:  a `CausalBackbone`; stays as it is
+    precision: "fp32", "bf16", or "int8", "int4" for the layers' weights as `packed_linear.pack` says (the head is
+               8-bit in both). On 4-bit weights see `benchmarks/README.md`
+
+    Raises ValueError for a model that is not a plain Llama (`FastLlama.fits` asks).
+    """
+
+    kind = "causal"
+
+    def __init__(self, backbone: Any, precision: str = "bf16") -> None:
+        if not self.fits(backbone):
+            raise ValueError(
+                f"got a {backbone.lm.config.model_type!r} language model; expected a plain Llama: use it as it is"
+            )
+        self.dtype, self.precision = dtype_of(precision), precision
+        self.tokenizer, self.width, self.source = backbone.tokenizer, backbone.width, backbone.source
+        self.lm = lm = backbone.lm  # for its configuration, and for beams, which `transformers` searches
+        if any(".lora_" in name for name, _ in lm.named_parameters()):
+            lm = backbone.merged().lm
+        config = lm.config
+        self.heads, self.key_heads, self.eps = (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.rms_norm_eps,
+        )
+        self.channels = lm.model.layers[0].self_attn.head_dim
+        # Channels i and i + E / 2, which `transformers` turns together, become neighbours.
+        pairing = torch.arange(self.channels).view(2, -1).T.flatten()
+        self.frequencies = lm.model.rotary_emb.inv_freq.detach().float()
+        self.rotation_scale = float(lm.model.rotary_emb.attention_scaling)
+        self.layers = [
+            _Layer(layer, pairing, self.heads, self.key_heads, precision) for layer in lm.model.layers
+        ]
+        self.norm = lm.model.norm.weight.detach().to(self.dtype)
+        self.head = pack(lm.get_output_embeddings().weight, "int8" if precision == "int4" else precision)
+        self.table = lm.get_input_embeddings().weight.detach().to(self.dtype)
+
+    @staticmethod
+    def fits(backbone: Any) -> bool:
+        """Whether a backbone is a Llama without biases, clipped or length-dependent rotation, on the CPU."""
+        config = backbone.lm.config
+        return (
+            backbone.kind == "causal"
+            and config.model_type == "llama"
+            and config.hidden_act == "silu"
+            and not (config.attention_bias or config.mlp_bias)
+            and config.rope_parameters["rope_type"] in ("default", "linear", "llama3")
+            and next(backbone.lm.parameters()).device.type == "cpu"
+        )
+
+    def new_cache(self) -> KeyValues:
+        return KeyValues(len(self.layers))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """int64[…] -> float[…, D]"""
+        return F.embedding(ids, self.table)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        embeddings: Tensor,
+        attend: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: KeyValues | None = None,
+    ) -> Tensor:
+        """float[B, L, D] -> float[B, L, D], the states before the head; arguments as in `CausalBackbone`."""
+        B, L, D = embeddings.shape
+        cache = self.new_cache() if cache is None else cache
+        P, H, G, E = cache.length, self.heads, self.key_heads, self.channels
+        cache.make_room(B, G, L, E)
+        if positions is None:
+            positions = torch.arange(P, P + L)[None]
+        angles = positions[..., None].float() * self.frequencies
+        turn_BL1C = torch.polar(torch.full_like(angles, self.rotation_scale), angles).unsqueeze(2)
+        if attend is None and L > 1 and P > 0:
+            attend = torch.ones(L, P + L, dtype=torch.bool).tril(P)[None]
+        mask = None if attend is None else attend[:, None]
+        causal = attend is None and L > 1
+
+        x = embeddings.to(self.dtype).reshape(B * L, D)
+        for layer, keys, values in zip(self.layers, cache.buffers[::2], cache.buffers[1::2]):
+            qkv = layer.qkv(F.rms_norm(x, (D,), layer.before_attention, self.eps)).float()
+            qk, v = qkv.view(B, L, H + 2 * G, E).split((H + G, G), 2)
+            pairs = torch.view_as_complex(qk.unflatten(-1, (E // 2, 2)))
+            turned = torch.view_as_real(pairs * turn_BL1C).flatten(3)
+            q, k = turned.split((H, G), 2)
+            keys[:, :, P : P + L] = k.transpose(1, 2)
+            values[:, :, P : P + L] = v.transpose(1, 2)
+            seen_keys, seen_values = keys[:, :, : P + L], values[:, :, : P + L]
+            if L == 1:  # the queries that share a key stand as its rows: [B, G, H / G, E]
+                heard = F.scaled_dot_product_attention(
+                    q.view(B, G, H // G, E), seen_keys, seen_values, attn_mask=mask
+                )
+                heard = heard.reshape(B, H * E)
+            else:
+                heard = F.scaled_dot_product_attention(
+                    q.transpose(1, 2),
+                    seen_keys,
+                    seen_values,
+                    attn_mask=mask,
+                    is_causal=causal,
+                    enable_gqa=True,
+                )
+                heard = heard.transpose(1, 2).reshape(B * L, H * E)
+            x = layer.out(heard.to(self.dtype)).add_(x)
+            gate, up = layer.gate_up(F.rms_norm(x, (D,), layer.before_mlp, self.eps)).chunk(2, -1)
+            x = layer.down(F.silu(gate).mul_(up)).add_(x)
+        cache.length = P + L
+        return F.rms_norm(x, (D,), self.norm, self.eps).view(B, L, D)
+
+    @torch.no_grad()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """float[…, D] -> float[…, V]"""
+        logits = self.head(hidden.reshape(-1, self.width).contiguous())
+        return logits.view(*hidden.shape[:-1], -1)
