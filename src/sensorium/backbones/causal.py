@@ -54,6 +54,12 @@ class CausalBackbone(Backbone):
 
         return cls(AutoModelForCausalLM.from_config(config), tokenizer)
 
+    def new_cache(self) -> Any:
+        """An empty cache for `forward`."""
+        from transformers import DynamicCache
+
+        return DynamicCache()
+
     def forward(
         self,
         embeddings: Tensor,

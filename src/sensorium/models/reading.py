@@ -1,0 +1,109 @@
+"""How a language model reads while it writes: its input at once, then token by token, with what it remembers.
+
+causal:          embeddings ──► cache of keys and values ──► logits of the last position
+encoder-decoder: embeddings ──► encoder ──► memory; decoder with a cache of its own ──► logits
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Reader(Protocol):
+    """logits: float[B, V] for the token after what was read. cache: what it remembers."""
+
+    logits: Tensor
+    cache: Any
+
+    def read(self, ids: list[int]) -> None:
+        """One token more for every row."""
+
+    def keep(self, places: list[int]) -> None:
+        """Go on with these rows only."""
+
+
+def context_of(backbone: Any) -> int | None:
+    """The most positions that a model reads and writes; None where positions are relative (T5)."""
+    if backbone.kind == "encoder_decoder":
+        return None
+    context = getattr(backbone.lm.config, "max_position_embeddings", None)
+    return None if context is None else int(context)
+
+
+class CausalReader:
+    """One row without padding needs no masks; rows of different lengths are padded on the left."""
+
+    @torch.no_grad()
+    def __init__(self, backbone: Any, embeddings: Tensor, mask: Tensor | None, cache: Any) -> None:
+        self.backbone = backbone
+        self.cache = backbone.new_cache() if cache is None else cache
+        self.mask: Tensor | None = None
+        attend = positions = None
+        if mask is not None:
+            embeddings, self.mask = left_padded(embeddings, mask)
+            L = embeddings.shape[1]
+            positions = (self.mask.cumsum(1) - 1).clamp(min=0)
+            causal = torch.ones(L, L, dtype=torch.bool, device=mask.device).tril()
+            # What stands on padding sees itself: a row without anything to see would be nan.
+            itself = torch.eye(L, dtype=torch.bool, device=mask.device)
+            attend = (causal & self.mask[:, None]) | itself
+        hidden = backbone(embeddings, attend, positions, self.cache)
+        self.logits = backbone.logits(hidden[:, -1].contiguous())
+
+    @torch.no_grad()
+    def read(self, ids: list[int]) -> None:
+        embeddings = self.backbone.embed(torch.tensor(ids, device=self.logits.device)[:, None])
+        attend = positions = None
+        if self.mask is not None:
+            positions = self.mask.sum(1, keepdim=True)
+            self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], 1)
+            attend = self.mask[:, None]
+        hidden = self.backbone(embeddings, attend, positions, self.cache)
+        self.logits = self.backbone.logits(hidden[:, -1])
+
+    def keep(self, places: list[int]) -> None:
+        rows = torch.tensor(places, device=self.logits.device)
+        self.cache.batch_select_indices(rows)
+        self.logits = self.logits[rows]
+        if self.mask is not None:
+            self.mask = self.mask[rows]
+
+
+class EncoderDecoderReader:
+    """The encoder reads once, padding on either side; the decoder's rows all have one length."""
+
+    @torch.no_grad()
+    def __init__(self, backbone: Any, embeddings: Tensor, mask: Tensor | None, cache: Any) -> None:
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        assert cache is None, "an encoder-decoder reads each input anew"
+        self.backbone, self.mask = backbone, mask
+        self.cache = None
+        self.remembered = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self.memory = backbone.encode(embeddings, mask)
+        self.logits: Tensor = torch.empty(0)
+        self.read([backbone.start_id] * len(embeddings))
+
+    @torch.no_grad()
+    def read(self, ids: list[int]) -> None:
+        tokens = torch.tensor(ids, device=self.memory.device)[:, None]
+        hidden = self.backbone.decode(self.memory, self.mask, tokens, cache=self.remembered)
+        self.logits = self.backbone.logits(hidden[:, -1])
+
+    def keep(self, places: list[int]) -> None:
+        rows = torch.tensor(places, device=self.memory.device)
+        self.remembered.batch_select_indices(rows)
+        self.memory, self.logits = self.memory[rows], self.logits[rows]
+        if self.mask is not None:
+            self.mask = self.mask[rows]
+
+
+def left_padded(embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The same rows with their padding on the left, zeros there: float[B, L, D], bool[B, L]."""
+    order = mask.to(torch.int8).argsort(dim=1, stable=True)  # what is real goes to the end, in order
+    mask = mask.gather(1, order)
+    moved = embeddings.gather(1, order[..., None].expand_as(embeddings))
+    return moved.masked_fill(~mask[..., None], 0.0), mask
