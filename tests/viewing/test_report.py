@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -13,14 +14,30 @@ import pytest
 import soundfile
 from PIL import Image
 
-from sensorium.evaluation import Score
+from sensorium.evaluation import GeneratedScore, Score
 from sensorium.media import Audio
 from sensorium.viewing import report
-from sensorium.viewing.report import Gallery, Gap, Map, Search, Shown
+from sensorium.viewing.report import Asked, Example, Examples, Gallery, Gap, Map, Said, Search, Shown
 
 EVIL = "<script>alert('x')</script><img src=http://evil.example/a.png onerror=alert(1)>\"'&"
 R1 = Score(0.51, 0.48, 0.54, 0.001, 1382, 0.0007, 0.45)
 NAME = "emoji.unseen_artist.text_to_image.R@1"
+THERE = GeneratedScore(
+    0.8,
+    0.75,
+    0.85,
+    1200,
+    0.5,
+    0.55,
+    0.45,
+    0.9,
+    0.6,
+    0.25,
+    0.2,
+    0.3,
+    "blind_shuffled",
+    note="how it was measured",
+)
 
 
 class Reader(HTMLParser):
@@ -75,6 +92,11 @@ def whole(folder, text: str = "plain"):
         Search(query, answers),
         Search(Shown(text, sound=sound), answers),
     ]
+    said = Said(text, right=True)
+    asked = [
+        Asked(text, text, said, {text: Said(text, right=False)}),
+        Asked(text, text, Said(text), {"b": said}),
+    ]
     return report.write(
         folder / "runs" / "report.html",
         text,
@@ -85,6 +107,11 @@ def whole(folder, text: str = "plain"):
         galleries=[Gallery(text, searches, text)],
         maps=[Map(text, vectors, [text] * 30, [text] * 30, [colour(1, 2, 3)] * 5 + [None] * 25, text, "pca")],
         gaps=[Gap(text, vectors, vectors, np.stack([np.arange(30)] * 2, 1), (text, text), {text: 0.5})],
+        generated={
+            f"{text}.{text}.{text}": replace(THERE, note=text),
+            "CIDEr": replace(THERE, unit="points"),
+        },
+        examples=[Examples(text, [Example(Shown(text), asked)], text)],
     )
 
 
@@ -230,3 +257,79 @@ def test_what_is_no_picture_is_refused(tmp_path) -> None:
         gallery = Gallery("G", [Search(Shown("q", picture=wrong), [])])
         with pytest.raises(ValueError, match="picture: got"):
             report.write(tmp_path / "r.html", "T", galleries=[gallery])
+
+
+def test_generated_scores_stand_beside_every_baseline_with_their_margin(tmp_path) -> None:
+    scores = {
+        "scenes.test.accuracy": THERE,
+        "scenes.test.left_of.accuracy": replace(
+            THERE, value=0.5, low=0.4, high=0.58, copy=0.3, names_only=None
+        ),
+        "stamps.fr.WER": GeneratedScore(
+            1.2, 1.1, 1.3, 9, 0.9, margin=-0.3, margin_low=-0.4, margin_high=-0.1, unit="error"
+        ),
+        "stamps.caption.CIDEr": GeneratedScore(0.85, 0.8, 0.9, 40, unit="points"),
+    }
+    page = read(report.write(tmp_path / "r.html", "T", generated=scores))
+    assert (
+        "scenes · test all accuracy 80.0 75.0 – 85.0 50.0 55.0 45.0 60.0 90.0 +25.0 (20.0 … 30.0) 1,200"
+        in page.text
+    )
+    assert "left of accuracy = 50.0 40.0 – 58.0 50.0 55.0 45.0 – 30.0" in page.text
+    assert "fr WER ↓ = 120.0 110.0 – 130.0 90.0 – – – – −30.0 (−40.0 … −10.0) 9" in page.text
+    assert "caption CIDEr 0.85 0.80 – 0.90 – – – – – – 40" in page.text
+    assert page.text.count("how it was measured") == 1
+    cells = [a["class"] for a in page.every("td") if "rival" in a.get("class", "")]
+    assert cells == ["n rival"]  # the one copy that is better than the model
+    tiles = [a["class"] for a in page.every("div")].count("tile")
+    assert tiles == 4  # accuracy, accuracy, WER, CIDEr
+    assert "blind 55.0 · nearest copy 90.0" in page.text
+
+
+def test_bars_of_generated_scores_mark_the_best_blind_the_copy_and_names_only(tmp_path) -> None:
+    page = read(report.write(tmp_path / "r.html", "T", generated={"a.b.accuracy": THERE}, headline=[]))
+    starts = {a["class"]: re.match(r"M([\d.]+)", a["d"]) for a in page.every("path")}
+    drawn = {kind: float(start[1]) / 230 for kind, start in starts.items() if start}
+    assert drawn == pytest.approx(
+        {"blind": 0.55, "reference": 0.6, "interval": 0.75, "closed": 0.9}, abs=0.001
+    )
+    wide = read(
+        report.write(tmp_path / "w.html", "T", generated={"a.WER": replace(THERE, value=1.4, unit="error")})
+    )
+    assert (
+        next(a for a in wide.every("rect") if a["class"] == "fill")["width"] == "230"
+    )  # no wider than 100 %
+    with pytest.raises(ValueError, match="got c; there are"):
+        report.write(tmp_path / "r.html", "T", generated={"a.b.accuracy": THERE}, headline=["c"])
+
+
+def test_baselines_that_no_score_has_get_no_column(tmp_path) -> None:
+    score = GeneratedScore(0.8, 0.75, 0.85, 10, blind_withheld=0.5)
+    text = read(report.write(tmp_path / "r.html", "T", generated={"accuracy": score})).text
+    assert "media withheld" in text
+    assert "majority answer" not in text
+    assert "names only" not in text
+
+
+def test_examples_show_the_picture_once_beside_its_questions_and_mark_answers(tmp_path) -> None:
+    asked = [
+        Asked("colour?", "red", Said("red", True), {"blind": Said("blue", False)}),
+        Asked("count?", "two", Said(" ", False), {"copy": Said("two", True)}),
+    ]
+    caption = Asked("describe", "a red box", Said("a box"))
+    some = [Example(Shown(picture=colour(200, 9, 9)), asked), Example(Shown("words"), [caption])]
+    page = read(report.write(tmp_path / "r.html", "T", examples=[Examples("E", some, "at random")]))
+    assert len(page.every("img")) == 1
+    assert [a["rowspan"] for a in page.every("td") if "rowspan" in a] == ["2", "1"]
+    assert [a["title"] for a in page.every("span") if a.get("class") == "verdict"] == [
+        "right",
+        "wrong",
+        "wrong",
+        "right",
+    ]
+    assert "question right answer model blind copy" in page.text
+    assert "colour? red ✓ red ✗ blue –" in page.text
+    assert "count? two ✗ (nothing) – ✓ two" in page.text
+    assert "describe a red box a box – –" in page.text
+    with pytest.raises(ValueError, match="number 1 has no question"):
+        report.write(tmp_path / "r.html", "T", examples=[Examples("E", [some[0], Example(Shown("x"), [])])])

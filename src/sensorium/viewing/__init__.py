@@ -1,13 +1,15 @@
 """what a run measured and found -> one HTML page, one PNG figure
 
-report.py       write(path, …): the page, of the sections below
-score_table.py  scores as bars with intervals, blind and closed-form marks
-gallery.py      Search, Gallery: queries and the pictures that they found
-maps.py         Map: embeddings in two dimensions, with thumbnails (projection.py: PCA or UMAP)
-gaps.py         Gap: two modalities in one space, and how far apart they lie
-curves.py       losses and scores over the steps of a run
-page.py         the frame: style, script, security policy; svg.py: axes and marks; inline.py: data URIs
-figure.py       save(path, searches): the gallery as one PNG
+report.py          write(path, …): the page, of the sections below
+score_table.py     scores as bars with intervals, blind and closed-form marks
+generated_table.py scores of generated text beside their blind baselines and the nearest copy
+examples.py        Examples: questions about pictures, the right answer, the model's, the blind one
+gallery.py         Search, Gallery: queries and the pictures that they found
+maps.py            Map: embeddings in two dimensions, with thumbnails (projection.py: PCA or UMAP)
+gaps.py            Gap: two modalities in one space, and how far apart they lie
+curves.py          losses and scores over the steps of a run
+page.py            the frame: style, script, security policy; svg.py: axes and marks; inline.py: data URIs
+figure.py          save(path, searches): the gallery as one PNG
 
 Everything is drawn from arrays and plain numbers. The page requests nothing: it works offline, and a caption
 that holds HTML is shown as the text that it is.

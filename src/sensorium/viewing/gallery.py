@@ -60,12 +60,13 @@ def _search(search: Search) -> str:
     note = f'<p class="soft">{esc(search.note)}</p>' if search.note else ""
     answers = "".join(_answer(answer) for answer in search.answers)
     return (
-        f'<div class="search"><div class="query">{_query(search.query)}{note}</div>'
+        f'<div class="search"><div class="query">{query_html(search.query)}{note}</div>'
         f'<ol class="answers">{answers}</ol></div>'
     )
 
 
-def _query(query: Shown) -> str:
+def query_html(query: Shown) -> str:
+    """A picture, a sound to play, or words, as they are shown where something is asked."""
     if query.sound is not None:
         return _player(query)
     if query.picture is not None:

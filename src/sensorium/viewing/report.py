@@ -1,6 +1,6 @@
 """The report of a run: one HTML page that carries all that it shows.
 
-facts, history, scores, galleries, maps, gaps -> report.html
+facts, history, scores, generated, examples, galleries, maps, gaps -> report.html
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sensorium.viewing.curves import History, curves
+from sensorium.viewing.examples import Asked, Example, Examples, Said, examples_html
 from sensorium.viewing.gallery import Gallery, Search, Shown, gallery_html
 from sensorium.viewing.gaps import Gap, gap_html
+from sensorium.viewing.generated_table import GeneratedLike, generated_table, generated_tiles
 from sensorium.viewing.maps import Map, map_html
 from sensorium.viewing.page import Section, page
 from sensorium.viewing.score_table import ScoreLike, score_table, tiles
 from sensorium.viewing.svg import esc
 
-__all__ = ["Gallery", "Gap", "Map", "Search", "Shown", "write"]
+__all__ = ["Asked", "Example", "Examples", "Gallery", "Gap", "Map", "Said", "Search", "Shown", "write"]
 
 
 def write(
@@ -31,6 +33,8 @@ def write(
     galleries: Sequence[Gallery] = (),
     maps: Sequence[Map] = (),
     gaps: Sequence[Gap] = (),
+    generated: Mapping[str, GeneratedLike] | None = None,
+    examples: Sequence[Examples] = (),
 ) -> Path:
     """Write the page and return its path. What is not given is left out. The file is replaced atomically.
 
@@ -39,12 +43,30 @@ def write(
     history:     a history.jsonl, or its records
     scores:      {"emoji.unseen_artist.text_to_image.R@1": Score, …}; the parts are what it was measured on,
                  the task, and the metric
-    headline:    names of the scores shown large; by default the first four R@1 or top-1
+    headline:    names of the scores shown large; by default the first four R@1 or top-1, and the first four
+                 of `generated` that are accuracies, error rates or CIDEr
+    generated:   {"scenes.unseen_artist.there.accuracy": GeneratedScore, …}, named in the same way
+    examples:    questions with their pictures and answers
     """
-    scores = scores or {}
+    scores, generated = scores or {}, generated or {}
     if headline is None:
         headline = [name for name in scores if name.endswith(("R@1", "top-1"))][:4]
+        headline += [name for name in generated if name.endswith(("accuracy", "WER", "CIDEr"))][:4]
+    large = tiles(scores, [name for name in headline if name not in generated])
+    large += generated_tiles(generated, [name for name in headline if name in generated])
     sections = []
+    if generated:
+        sections.append(
+            Section(
+                "Answers",
+                generated_table(generated),
+                "In percent, CIDEr in points; ↓ less is better. A value marked = was not shown to be better than "
+                "its blind baselines: nothing was shown to be seen. A copy in colour is as good as the model.",
+            )
+        )
+    if examples:
+        drawn = "".join(examples_html(some) for some in examples)
+        sections.append(Section("Examples", drawn, "✓ and ✗ mark what was counted as right and as wrong."))
     if scores:
         sections.append(
             Section(
@@ -62,14 +84,14 @@ def write(
     if gaps:
         note = "How far apart the modalities lie in the space that they share (Liang et al. 2022)."
         sections.append(Section("Modality gap", "".join(gap_html(gap) for gap in gaps), note))
-    if history is not None and (drawn := curves(history)):
-        sections.append(Section("Training", drawn))
+    if history is not None and (plots := curves(history)):
+        sections.append(Section("Training", plots))
     if facts:
         rows = "".join(f"<div><dt>{esc(name)}</dt><dd>{esc(fact)}</dd></div>" for name, fact in facts.items())
         sections.append(Section("Run", f'<dl class="facts">{rows}</dl>'))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(page(title, lead, tiles(scores, headline), sections), encoding="utf-8", errors="replace")
+    part.write_text(page(title, lead, large, sections), encoding="utf-8", errors="replace")
     part.replace(path)
     return path

@@ -44,19 +44,24 @@ def tiles(scores: Mapping[str, ScoreLike], headline: Sequence[str]) -> str:
     made = []
     for name in headline:
         score = scores[name]
-        where, task, metric = parts_of(name)
         fraction = score.unit == "fraction"
         beside = [f"blind {_text(score, score.blind)}"]
         if score.closed_form is not None:
             beside.append(f"closed form {_text(score, score.closed_form)}")
-        made.append(
-            f'<div class="tile"><p class="where">{esc(where or task)}</p>'
-            f'<p class="big">{_text(score, score.value)}{UNIT if fraction else ""}</p>'
-            f'<p class="task">{esc(task + " " if where else "")}<b>{esc(metric)}</b></p>'
-            f"{_bar(score) if fraction else ''}"
-            f'<p class="beside">{esc(" · ".join(beside))}</p></div>'
-        )
+        made.append(tile(parts_of(name), _text(score, score.value), fraction, _bar(score), beside))
     return f'<div class="tiles">{"".join(made)}</div>' if made else ""
+
+
+def tile(name: tuple[str, str, str], big: str, percent: bool, drawn: str, beside: Sequence[str]) -> str:
+    """One number, large: its name (`parts_of`), the number as text, its bar where that is a share, baselines."""
+    where, task, metric = name
+    return (
+        f'<div class="tile"><p class="where">{esc(where or task)}</p>'
+        f'<p class="big">{big}{UNIT if percent else ""}</p>'
+        f'<p class="task">{esc(task + " " if where else "")}<b>{esc(metric)}</b></p>'
+        f"{drawn if percent else ''}"
+        f'<p class="beside">{esc(" · ".join(beside))}</p></div>'
+    )
 
 
 def score_table(scores: Mapping[str, ScoreLike]) -> str:
@@ -67,7 +72,7 @@ def score_table(scores: Mapping[str, ScoreLike]) -> str:
             ("", ""),
             ("", "metric"),
             ("n", "value"),
-            ("bar", _scale()),
+            ("bar", scale()),
             ("n", "95 % interval"),
             ("n", "blind"),
             ("n", "closed form"),
@@ -108,24 +113,39 @@ def score_table(scores: Mapping[str, ScoreLike]) -> str:
 
 
 def _bar(score: ScoreLike) -> str:
-    """0 … 100 %: a bar, its interval as a whisker, a diamond at the closed form, a notch at blind."""
-    value, low, high, blind = (
-        num(BAR * min(max(v, 0), 1)) for v in (score.value, score.low, score.high, score.blind)
-    )
-    closed = ""
-    if score.closed_form is not None:
-        x = BAR * min(max(score.closed_form, 0), 1)
-        closed = f'<path class="closed" d="M{num(x)} 3.5l4.5 4.5l-4.5 4.5l-4.5 -4.5z"/>'
+    return bar(score.value, score.low, score.high, score.blind, score.closed_form)
+
+
+def bar(
+    value: float,
+    low: float,
+    high: float,
+    blind: float | None,
+    rival: float | None = None,
+    reference: float | None = None,
+) -> str:
+    """0 … 100 %: a bar, its interval as a whisker, a notch at blind, a diamond at the rival (the closed form,
+    the copy), a dotted notch at a reference. What lies outside is drawn at the edge."""
+
+    def at(number: float) -> str:
+        return num(BAR * min(max(number, 0), 1))
+
+    diamond = "l4.5 4.5l-4.5 4.5l-4.5 -4.5z"
+    marks = [
+        f'<path class="blind" d="M{at(blind)} 1.5v13"/>' if blind is not None else "",
+        f'<path class="reference" d="M{at(reference)} 1v14"/>' if reference is not None else "",
+        f'<path class="interval" d="M{at(low)} 8H{at(high)}M{at(low)} 5v6M{at(high)} 5v6"/>',
+        f'<path class="closed" d="M{at(rival)} 3.5{diamond}"/>' if rival is not None else "",
+    ]
     return (
         f'<svg class="bar" viewBox="-6 0 {BAR + 12} 16" aria-hidden="true">'
         f'<rect class="track" width="{BAR}" y="4" height="8"/>'
-        f'<rect class="fill" width="{value}" y="4" height="8"/>'
-        f'<path class="blind" d="M{blind} 1.5v13"/>'
-        f'<path class="interval" d="M{low} 8H{high}M{low} 5v6M{high} 5v6"/>{closed}</svg>'
+        f'<rect class="fill" width="{at(value)}" y="4" height="8"/>{"".join(marks)}</svg>'
     )
 
 
-def _scale() -> str:
+def scale() -> str:
+    """The axis above a column of bars."""
     labels = "".join(
         f'<text class="tick" x="{num(BAR * share)}" y="12" text-anchor="{anchor}">{100 * share:g}</text>'
         for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
