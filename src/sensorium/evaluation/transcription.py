@@ -1,6 +1,6 @@
 """Transcriptions: word error rate and character error rate, by jiwer.
 
-transcriptions, references -> {"wer": Measured, "cer": Measured}
+transcriptions, references -> {"WER": Measured, "CER": Measured}
 
 WER = (substitutions + deletions + insertions) / reference words, summed over all utterances before dividing;
 CER the same over characters, spaces counted. Lower is better; both pass 1 when too much is written.
@@ -50,8 +50,8 @@ class ErrorRates:
             raise ValueError("error rates need jiwer; type: pip install 'sensorium[evaluation]'") from error
         said = [normalised(text) for text in transcriptions]
         return {
-            "wer": self._rate(said, jiwer.process_words, len_of=lambda text: len(text.split())),
-            "cer": self._rate(said, jiwer.process_characters, len_of=len),
+            "WER": self._rate(said, jiwer.process_words, len_of=lambda text: len(text.split())),
+            "CER": self._rate(said, jiwer.process_characters, len_of=len),
         }
 
     def _rate(self, said: Sequence[str], process: Callable, len_of: Callable[[str], int]) -> Measured:
