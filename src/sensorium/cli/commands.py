@@ -90,10 +90,10 @@ def index(
         model: Checkpoint that encodes them.
         delete: Delete the rows that match this filter, such as "path LIKE '%draft%'", before adding.
     """
-    from sensorium.facade import load
+    from sensorium.facade import load_space
     from sensorium.retrieval.index import Index
 
-    found = Index.create(folder, load(model), exist_ok=True)
+    found = Index.create(folder, load_space(model), exist_ok=True)
     if delete is not None:
         found.delete(where=delete)
     for source in sources:

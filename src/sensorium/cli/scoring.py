@@ -14,7 +14,7 @@ from sensorium.data.readers import read
 from sensorium.evaluation import scores
 from sensorium.evaluation.retrieval import Embedded, between
 from sensorium.evaluation.scores import Score
-from sensorium.facade import SharedSpace, load
+from sensorium.facade import SharedSpace, load_space
 from sensorium.recipes.bundled_tests import TESTS, BundledTests
 from sensorium.weights import cache_folder
 
@@ -23,7 +23,7 @@ QUARANTINE = Path("quarantine.jsonl")
 
 def evaluate_checkpoint(checkpoint: Path, data: str, out: Path | None, limit: int | None) -> None:
     """Print the scores of a checkpoint on bundled or on the user's own data."""
-    space = load(checkpoint)
+    space = load_space(checkpoint)
     if data in ("emoji", "stamps"):
         names = [name for name in TESTS if name.startswith(data)]
         cache = FeatureCache(cache_folder() / "features")

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sensorium.facade import load
+from sensorium.facade import load_space
 from sensorium.media import Source
 from sensorium.retrieval.index import Hit, Index, made_by
 
@@ -20,7 +20,7 @@ def search_index(
     asked = {kind: value for kind, value in query.items() if value is not None}
     if not asked:
         raise ValueError(f"search needs a query: give one of {', '.join('--' + kind for kind in query)}")
-    index = Index.open(folder, load(model or made_by(folder)))
+    index = Index.open(folder, load_space(model or made_by(folder)))
     media: dict[str, Any] = {
         kind: value if kind == "text" else Source(kind, path=value) for kind, value in asked.items()
     }

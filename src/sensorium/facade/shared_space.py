@@ -1,4 +1,4 @@
-"""What a user imports: `load()` a checkpoint, then embed, compare, classify and index media with it."""
+"""`SharedSpace`: a joint embedding, ready to embed, compare, classify and index media with."""
 
 from __future__ import annotations
 
@@ -14,21 +14,8 @@ import torch
 from sensorium.encoders.video import FrameEncoder
 from sensorium.media import Media, Source
 from sensorium.models.joint_embedding import JointEmbedding
-from sensorium.systems import system_builder
-from sensorium.training.checkpoint import load_model
 
 Given = Media | Source | str | os.PathLike
-
-
-def load(checkpoint: str | os.PathLike) -> SharedSpace:
-    """The model in a checkpoint folder, with all that is needed to use it.
-
-    Raises ValueError when the folder holds no checkpoint, or names a system that this version does not have.
-    """
-    model = load_model(Path(checkpoint), system_builder)
-    if not isinstance(model, JointEmbedding):
-        raise ValueError(f"{checkpoint}: holds a {type(model).__name__}; load() opens joint embeddings")
-    return SharedSpace(model, str(Path(checkpoint).resolve()))
 
 
 class SharedSpace:
