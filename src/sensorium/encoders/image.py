@@ -40,7 +40,11 @@ Pooling = Literal["model", "first", "mean"]
 POOLING: dict[str, Pooling] = {"vit": "first", "deit": "first", "vit_mae": "first", "vit_msn": "first"}
 
 # The picture tower of models that have more than one.
-TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
+TOWERS = {
+    "clip": "CLIPVisionModel",
+    "siglip": "SiglipVisionModel",
+    "blip_2_vision_model": "Blip2VisionModel",  # by its configuration alone
+}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,10 @@ SYSTEMS = {
         "sensorium.systems.llava:llava",
         "a language model that sees through a connector of two layers (Liu et al. 2023)",
     ),
+    "blip2": (
+        "sensorium.systems.blip2:blip2",
+        "a frozen language model that reads a picture's query tokens (Li et al. 2023)",
+    ),
 }
 
 
