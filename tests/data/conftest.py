@@ -1,8 +1,9 @@
-"""Small encoders with known answers, and small media files."""
+"""Small encoders with known answers, and small media files. Lets the tests import `chat`."""
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from sensorium.features import Features
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 class MeanColour(torch.nn.Module):

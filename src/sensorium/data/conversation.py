@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium.data.templates import Literal, Special, Template
+from sensorium.data.templates import Literal, Special, Template, Unfit
 from sensorium.media import MODALITIES, Audio, Source, Video
 
 ROLES = ("system", "user", "assistant")
@@ -209,24 +209,23 @@ class Renderer:
         self, turns: Sequence[Turn], generation: bool = False, where: str = "conversation"
     ) -> Rendered:
         """generation: end with the template's invitation to answer. Raises ConversationError."""
-        try:
-            atoms = self.template.atoms(tuple(turn.role for turn in turns), generation)
-        except ValueError as error:
-            raise ConversationError(f"{where}: {error}") from error
         writing = _Writing(self)
-        for atom in atoms:
-            if isinstance(atom, Special):
-                writing.special(atom)
-            elif isinstance(atom, Literal):
-                writing.text(atom.text, atom.supervised)
-            else:
-                turn = turns[atom.turn]
-                for part in _stripped(turn.parts) if atom.stripped else turn.parts:
-                    if isinstance(part, str):
-                        writing.text(part, turn.role == "assistant")
-                    else:
-                        writing.medium(part, self.length(part, where))
-        rendered = writing.done()
+        try:
+            for atom in self.template.atoms(tuple(turn.role for turn in turns), generation):
+                if isinstance(atom, Special):
+                    writing.special(atom)
+                elif isinstance(atom, Literal):
+                    writing.text(atom.text, atom.supervised)
+                else:
+                    turn = turns[atom.turn]
+                    for part in _stripped(turn.parts) if atom.stripped else turn.parts:
+                        if isinstance(part, str):
+                            writing.text(part, turn.role == "assistant")
+                        else:
+                            writing.medium(part, self.length(part, where))
+            rendered = writing.done()
+        except Unfit as error:
+            raise ConversationError(f"{where}: {error}") from error
         if self.limit is not None and len(rendered) > self.limit:
             media = sum(slot.length for slot in rendered.slots)
             raise ConversationError(

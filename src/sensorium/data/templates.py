@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,11 @@ READ_AND_ANSWER = (
     "{% elif not loop.last and loop.nextitem['role'] == 'assistant' %}{{ eos_token }}"
     "{% else %} {% endif %}{% endfor %}"
 )
+
+
+class Unfit(ValueError):
+    """A template that refuses or drops messages, or text that no tokenizer call keeps plain."""
+
 
 PAD = "\u2003"  # white space that no template writes; gone when a template trims its messages
 
@@ -56,7 +62,7 @@ Atom = Special | Literal | Content
 class Template:
     """A tokenizer's chat template, or another, rendered once for each sequence of roles.
 
-    Raises ValueError, in `atoms`, for roles that the template refuses or contents that it drops.
+    Raises Unfit, in `atoms`, for roles that the template refuses or contents that it drops.
     """
 
     def __init__(self, tokenizer: Any, template: str | None = None) -> None:
@@ -67,9 +73,17 @@ class Template:
         begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
         self._bos = tokenizer.bos_token if begins and self.source == PLAIN else ""
         self.added = {token.content: (id, token) for id, token in tokenizer.added_tokens_decoder.items()}
-        spelled = "|".join(re.escape(one) for one in sorted(self.added, key=len, reverse=True) if one)
-        self._special = re.compile(f"({spelled})" if spelled else "((?!))")
-        self._added_ids = {id for id, _ in self.added.values()}
+        self._special = _any_of(self.added)
+        # What content must not spell: special tokens, and added ones that the template writes. Words that
+        # were added to a vocabulary are words.
+        control = {
+            spelled: id
+            for spelled, (id, token) in self.added.items()
+            if token.special or spelled in self.source
+        }
+        self._control = _any_of(control)
+        unknown = tokenizer.unk_token_id if tokenizer.unk_token_id != tokenizer.eos_token_id else None
+        self._control_ids = set(control.values()) - {unknown}
         self._newline = self._encode("\n")
         self._prefixes = self._encode("\na") != self._newline + self._encode("a")
         self._atoms: dict[tuple[tuple[str, ...], bool], tuple[Atom, ...]] = {}
@@ -82,14 +96,14 @@ class Template:
         return self._atoms[key]
 
     def plain_ids(self, text: str, continued: bool) -> list[int]:
-        """Token ids of text in which nothing is a special token. Raises ValueError if that cannot be had."""
+        """Token ids of text in which nothing is a special token. Raises Unfit if that cannot be had."""
         ids: list[int] = []
         # The spelling of a special token is broken after its first letter: neither half is one.
-        for piece in _broken(text, self._special):
+        for piece in _broken(text, self._control):
             ids += self._continued(piece) if continued or ids else self._encode(piece)
-        if forged := self._added_ids.intersection(ids):
+        if forged := self._control_ids.intersection(ids):
             names = self.tokenizer.convert_ids_to_tokens(sorted(forged))
-            raise ValueError(f"the text {text[:60]!r} spells the special tokens {names}; leave them out")
+            raise Unfit(f"the text {text[:60]!r} spells the special tokens {names}; leave them out")
         return ids
 
     def _encode(self, text: str) -> list[int]:
@@ -113,7 +127,7 @@ class Template:
                 messages, chat_template=self.source, tokenize=False, add_generation_prompt=generation
             )
         except TemplateError as error:
-            raise ValueError(f"the tokenizer's template refuses {', '.join(roles)}: {error}") from error
+            raise Unfit(f"the tokenizer's template refuses {', '.join(roles)}: {error}") from error
         return self._bos + str(text)
 
     def _taken_apart(self, roles: tuple[str, ...], generation: bool) -> tuple[Atom, ...]:
@@ -122,7 +136,7 @@ class Template:
         for turn, role in enumerate(roles):
             found = [match.span() for match in re.finditer(f"{PAD}?{_stand_in(turn)}{PAD}?", text)]
             if len(found) != 1 or (places and found[0][0] < places[-1][1]):
-                raise ValueError(
+                raise Unfit(
                     f"the tokenizer's template writes message {turn + 1} ({role}) {len(found)} times or out "
                     "of order; expected once: pass another template"
                 )
@@ -144,7 +158,7 @@ class Template:
         if turn:
             try:
                 prompt = self._render(roles[:turn], generation=True)
-            except ValueError:  # a template may refuse what only half a conversation is
+            except Unfit:  # a template may refuse what only half a conversation is
                 prompt = ""
             if prompt and len(prompt) <= start and text.startswith(prompt):
                 start = max(len(prompt), places[turn - 1][1])
@@ -175,6 +189,12 @@ class Template:
 def _stand_in(turn: int) -> str:
     """The word that stands for a turn's content; private characters, so that no template writes it."""
     return f"\ue0f0{turn}\ue0f1"
+
+
+def _any_of(spelled: Iterable[str]) -> re.Pattern[str]:
+    """Matches any of these, the longest first, in a group."""
+    longest_first = sorted(filter(None, spelled), key=len, reverse=True)
+    return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
 
 
 def _answered(roles: tuple[str, ...]) -> list[int]:
