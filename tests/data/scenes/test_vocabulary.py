@@ -7,9 +7,10 @@ from sensorium.data.scenes.vocabulary import GROUPS, SEEN, UNSEEN
 
 
 def test_the_names_follow_the_rule():
-    drawn = Counter(sample.columns["text"] for sample in bundled.emoji())
-    split_of = {sample.columns["text"]: sample.fields["split"] for sample in bundled.emoji()}
-    group_of = {sample.columns["text"]: sample.fields["group"] for sample in bundled.emoji()}
+    samples = bundled.emoji()
+    drawn = Counter(sample.columns["text"] for sample in samples)
+    split_of = {sample.columns["text"]: sample.fields["split"] for sample in samples}
+    group_of = {sample.columns["text"]: sample.fields["group"] for sample in samples}
     assert (len(SEEN), len(UNSEEN)) == (150, 30)
     assert {drawn[name] for name in (*SEEN, *UNSEEN)} == {5}
     assert {group_of[name] for name in (*SEEN, *UNSEEN)} <= set(GROUPS)

@@ -12,6 +12,7 @@ sensing.py        the state that a sensor gives, and the question that needs pic
 captions.py       one line about a scene
 conversations.py  questions as messages
 balance.py        what guessing without looking gets
+card.py           the numbers and the picture of docs/scenes.md
 
 A stream for training and one for a test, the questions about a scene and their answers:
 

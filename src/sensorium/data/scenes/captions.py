@@ -1,6 +1,6 @@
 """Scene -> what a person would say of it in one line, in English or Chinese.
 
-Scene -> "an apple left of a dog on a green ground" | "绿色背景上，苹果在狗的左边"
+Scene -> "an owl left of a dog on a green ground" | "绿色背景上，猫头鹰在狗的左边"
 """
 
 from __future__ import annotations

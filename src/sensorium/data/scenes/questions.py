@@ -82,9 +82,11 @@ IS_NOT = {"en": ("no", "yes"), "zh": ("不是", "是")}
 CLEARLY = 28 / 224  # how far apart two centres must lie to be called left of or above, as a share of the side
 BARELY = 10 / 224  # how far behind X the others must lie when one thing is said to be before it
 BIGGER = 1.25  # the biggest over every other, in the longer side and in the area of the box
-# How often a thing is counted when the scene has 3, 2, or at most 1 of anything: (the repeated thing, another thing,
-# a thing that is not there). Chosen so that the four answers come out near a quarter each (balance.py counts them).
-COUNTED = {3: (0.75, 0.09, 0.09), 2: (0.55, 0.18, 0.09), 1: (0.0, 0.14, 0.12)}
+# How often things are counted, by how many the scene has of its most frequent thing: then two questions, one about
+# that thing and the other about one that is there once or not at all. So who sees what repeats, but not what it is,
+# is right half of the time, and the four answers come out near a quarter each (balance.py).
+COUNTED = {3: 1.0, 2: 0.72, 1: 0.02}
+SINGLE = 0.95  # how often the other one is there once, where the scene has such a thing
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,16 @@ class Question:
     candidates: int = 0
 
 
-def ask(scene: Scene, absent: Sequence[Thing], language: str = "en") -> list[Question]:
+def ask(
+    scene: Scene, absent: Sequence[Thing], language: str = "en", single: float = SINGLE
+) -> list[Question]:
     """Every kind that the scene allows, two of `there`.
 
     absent: what may be asked for though it is not there
+    single: how often the second thing counted is one that is there once, where there is one
     The same things are asked in every language. Raises ValueError for an unknown language.
     """
-    return list(_ask(scene, absent, Wording(scene, language)))
+    return list(_ask(scene, absent, Wording(scene, language), single))
 
 
 @dataclass(frozen=True)
@@ -143,13 +148,13 @@ class Wording:
         return Question(kind, text, said, self.language, spoken_of, candidates)
 
 
-def _ask(scene: Scene, absent: Sequence[Thing], word: Wording) -> Iterator[Question]:
+def _ask(scene: Scene, absent: Sequence[Thing], word: Wording, single: float) -> Iterator[Question]:
     draw = random.Random(f"questions/{scene.id}")
     yield from overall(draw, scene, absent, word)
     shown = [placed.thing for placed in scene.things]
     if len(shown) == 1:
         yield word("name", shown[0])
-    yield from _counts(draw, shown, absent, word)
+    yield from _counts(draw, shown, absent, word, single)
     if len(set(shown)) > 1:
         yield from _places(draw, scene, word)
         yield from _sizes(scene, word)
@@ -168,16 +173,18 @@ def overall(draw: random.Random, scene: Scene, absent: Sequence[Thing], word: Wo
 
 
 def _counts(
-    draw: random.Random, shown: list[Thing], absent: Sequence[Thing], word: Wording
+    draw: random.Random, shown: list[Thing], absent: Sequence[Thing], word: Wording, single: float
 ) -> Iterator[Question]:
     most = max(shown.count(thing) for thing in shown)
-    repeated = [thing for thing in dict.fromkeys(shown) if shown.count(thing) == most]
-    single = [thing for thing in dict.fromkeys(shown) if shown.count(thing) == 1]
-    for among, chance in zip((repeated, single, absent), COUNTED[most]):
-        asked = draw.random() < chance  # drawn even where there is nothing to ask, so that draws stay in step
-        if among and asked:
-            thing = draw.choice(among)
-            yield word("how_many_x", str(shown.count(thing)), [thing])
+    if draw.random() >= COUNTED[most]:
+        return
+    kinds = list(dict.fromkeys(shown))
+    asked = [draw.choice([thing for thing in kinds if shown.count(thing) == most])]
+    once = [thing for thing in kinds if shown.count(thing) == 1 < most]
+    asked.append(draw.choice(once if once and draw.random() < single else absent))
+    draw.shuffle(asked)
+    for thing in asked:
+        yield word("how_many_x", str(shown.count(thing)), [thing])
 
 
 def _places(draw: random.Random, scene: Scene, word: Wording) -> Iterator[Question]:
