@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,16 @@ def test_the_picture_is_the_ground_where_nothing_is_and_not_where_something_is(s
             free[y0:y1, x0:x1] = False
         assert (picture[free] == scene.colour).all()
         assert ((picture != scene.colour).any(axis=-1) & masks.any(axis=0)).sum() > 0.5 * masks.sum()
+
+
+def test_a_stream_that_was_sent_to_another_process_is_small_and_draws_the_same(streams, scenes):
+    stream, scene = streams["train"], scenes["train"][5]
+    picture = stream.picture(scene)
+    sent = pickle.dumps(stream)
+    assert len(sent) < 50_000  # no drawings in it
+    again = pickle.loads(sent)
+    assert again.scene(5) == scene
+    assert (again.picture(scene) == picture).all()
 
 
 def test_larger_pictures_show_the_same_kind_of_scene():

@@ -28,6 +28,10 @@ class Drawings:
         self._resized: OrderedDict[tuple[str, str, int, int], np.ndarray] = OrderedDict()
         self._kept = kept
 
+    def __getstate__(self) -> dict:
+        """Sent to another process without what is kept: each decodes its own."""
+        return {"_decoded": {}, "_resized": OrderedDict(), "_kept": self._kept}
+
     def original(self, code: str, artist: str) -> np.ndarray:
         """uint8[H, W, 4] as the data set holds it, cropped to what is seen."""
         key = (code, artist)
