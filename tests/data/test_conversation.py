@@ -251,6 +251,11 @@ def test_a_renderer_pickles_and_renders_the_same():
     assert pickle.loads(pickle.dumps(render))(talk).ids.tolist() == render(talk).ids.tolist()
 
 
+def test_a_medium_without_tokens_is_refused():
+    with pytest.raises(ConversationError, match="state of 0 tokens; a medium takes at least one"):
+        Renderer(chat.byte_level(), {"state": len})(chat.said([{"type": "state", "state": []}], "he"))
+
+
 def test_a_length_given_with_the_medium_comes_first():
     medium = Medium("image", "image", chat.picture(0), length=7)
     assert Renderer(chat.byte_level(), {"image": 2}).length(medium) == 7

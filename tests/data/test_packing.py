@@ -110,6 +110,23 @@ def test_every_conversation_keeps_its_targets():
         assert (pack(conversations, share_prefixes=share).targets != -100).sum() == counts
 
 
+def test_every_target_knows_whose_it_is():
+    conversations = rendered()
+    packed = pack(conversations)
+    for number, one in enumerate(conversations):
+        mine = packed.targets[packed.owners == number]
+        assert mine.tolist() == one.ids[one.supervised].tolist()
+    assert ((packed.owners >= 0) == (packed.targets != -100)).all()
+    pairs = pair(plain(TALKS[:2]), start=0)
+    assert ((pairs.owners >= 0) == (pairs.targets != -100)).all()
+    assert pairs.owners.max(1).tolist() == [0, 1]
+
+
+def test_a_prompt_keeps_its_last_token():
+    prompt = Renderer(chat.byte_level(), LENGTHS)([*TALKS[5], *chat.said("and now?")], generation=True)
+    assert pack([prompt]).ids[0].tolist() == prompt.ids.tolist()
+
+
 # ---- sharing ----------------------------------------------------------------------------------------------
 
 
@@ -251,3 +268,5 @@ def test_the_loss_of_pairs_is_that_of_each_alone():
 def test_a_pair_needs_an_answer():
     with pytest.raises(ValueError, match="conversation 1 has no answer"):
         pair(plain([TALKS[0], chat.said("hello")]), start=0)
+    with pytest.raises(ValueError, match="conversation 0 begins with its answer"):
+        pair(plain([[{"role": "assistant", "content": "hello"}]]), start=0)

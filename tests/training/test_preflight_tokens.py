@@ -113,3 +113,44 @@ def test_a_first_sample_in_quarantine_is_passed_over(tmp_path):
     report = checked(tmp_path, [bad, asked(1)], quarantine=quarantine)
     assert "id: s1" in report.before
     assert "1 conversations, 1 left out for media in quarantine: s1" in report.batch
+
+
+class Pictures:
+    """A row is a number: a picture with three questions, made by the collator."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def conversations(self, item):
+        return [
+            (f"{item}.{n}", chat.said([chat.image(chat.picture(item)), f"what is {n}?"], f"fish {n}"))
+            for n in range(3)
+        ]
+
+    def __call__(self, items):
+        pictures = {item: chat.picture(item) for item in items}
+        return self.inner(
+            [
+                [{**turn, "content": [chat.image(pictures[item]), *turn["content"][1:]]}, answer]
+                for item in items
+                for _, (turn, answer) in self.conversations(item)
+            ]
+        )
+
+
+def test_a_row_may_stand_for_several_conversations(tmp_path):
+    tokenizer = chat.byte_level()
+    inner = ConversationCollator(Renderer(tokenizer, LENGTHS), chat.model("llama", tokenizer).encoders)
+    report = checked(tmp_path, range(2), collate=Pictures(inner))
+    assert report.before.startswith("id: 0.0, and 2 more of the same row\nuser: ⟨image: uint8[4, 4, 3]")
+    assert "⟨image ×4⟩what is 0?" in report.after
+    assert report.after.endswith("«fish 0<|im_end|>»")
+    assert "image: 2 media" in report.batch
+
+
+def test_a_collator_may_keep_its_conversations_to_itself(tmp_path):
+    tokenizer = chat.byte_level()
+    inner = ConversationCollator(Renderer(tokenizer, LENGTHS), chat.model("llama", tokenizer).encoders)
+    report = checked(tmp_path, range(2), collate=lambda items: Pictures(inner)(items))
+    assert report.before == "0"
+    assert report.after.endswith("«fish 0<|im_end|>»")

@@ -208,7 +208,10 @@ class Renderer:
     def render(
         self, turns: Sequence[Turn], generation: bool = False, where: str = "conversation"
     ) -> Rendered:
-        """generation: end with the template's invitation to answer. Raises ConversationError."""
+        """Raises ConversationError.
+
+        generation: end with the template's invitation to answer; nothing is supervised in what is answered
+        """
         writing = _Writing(self)
         try:
             for atom in self.template.atoms(tuple(turn.role for turn in turns), generation):
@@ -223,7 +226,7 @@ class Renderer:
                             writing.text(part, turn.role == "assistant")
                         else:
                             writing.medium(part, self.length(part, where))
-            rendered = writing.done()
+            rendered = writing.done(supervising=not generation)
         except Unfit as error:
             raise ConversationError(f"{where}: {error}") from error
         if self.limit is not None and len(rendered) > self.limit:
@@ -242,7 +245,10 @@ class Renderer:
         if medium.length is not None:
             return medium.length
         length = self.lengths[medium.name]
-        return length if isinstance(length, int) else int(length(medium.media))
+        length = length if isinstance(length, int) else int(length(medium.media))
+        if length < 1:
+            raise ConversationError(f"{where}: {medium.name} of {length} tokens; a medium takes at least one")
+        return length
 
     def no_encoder(self, name: str, where: str) -> ConversationError:
         known = ", ".join(["text", *self.lengths])
@@ -290,11 +296,11 @@ class _Writing:
         self.media.append((medium.name, medium.media))
         self._add([self.renderer.placeholder] * length, False)
 
-    def done(self) -> Rendered:
+    def done(self, supervising: bool) -> Rendered:
         self._end_run()
         return Rendered(
             np.array(self.ids, np.int64),
-            np.array(self.supervised, bool),
+            np.array(self.supervised, bool) & supervising,
             tuple(self.slots),
             tuple(self.media),
         )

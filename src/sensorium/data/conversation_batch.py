@@ -168,18 +168,13 @@ class ConversationCollator:
         reading = _Reading(self)
         rendered, groups, names = [], [], []
         for number, row in enumerate(rows):
-            sample = self._at(row) if isinstance(row, int | np.integer) else row
-            messages: Any = sample.columns.get(self.column) if isinstance(sample, Sample) else sample
-            name = sample.id if isinstance(sample, Sample) else f"conversation {number}"
-            if messages is None:
-                raise ConversationError(f"{name}: it has no column {self.column!r}")
+            sample = self._at(int(row)) if isinstance(row, int | np.integer) else row
+            [(name, messages)] = self.conversations(sample, number)
             turns = reading.turns(parse(messages, name), name)
             if turns is None:
                 continue
             rendered.append(self.renderer.render(turns, where=name))
-            groups.append(
-                sample.fields.get(self.group) if self.group and isinstance(sample, Sample) else None
-            )
+            groups.append(sample.fields.get(self.group or "") if isinstance(sample, Sample) else None)
             names.append(name)
         if not rendered:
             raise ConversationError(
@@ -193,6 +188,15 @@ class ConversationCollator:
         )
         media = {name: reading.inputs(name, found) for name, found in packed.media.items()}
         return replace(packed.batch(media, names), left_out=len(rows) - len(rendered))
+
+    def conversations(self, row: Row, number: int = 0) -> list[tuple[str, Any]]:
+        """The one (id, messages) that a row is; what the preflight shows. `number` names what has no id."""
+        sample = self._at(int(row)) if isinstance(row, int | np.integer) else row
+        if not isinstance(sample, Sample):
+            return [(f"conversation {number}", sample)]
+        if self.column not in sample.columns:
+            raise ConversationError(f"{sample.id}: it has no column {self.column!r}")
+        return [(sample.id, sample.columns[self.column])]
 
     def _at(self, place: int) -> Sample:
         if self.samples is None:

@@ -33,7 +33,7 @@ ENOUGH = 0.97  # share of real positions with which a row length found by trying
 class Packed:
     """Rows whose media are not prepared yet; arrays as in `TokenBatch`.
 
-    media: by encoder name, the media in reading order of their slots
+    media:  by encoder name, the media in reading order of their slots
     """
 
     ids: np.ndarray
@@ -44,6 +44,7 @@ class Packed:
     media: dict[str, list[Any]]
     decoder_ids: np.ndarray | None = None
     decoder_attend: np.ndarray | None = None
+    owners: np.ndarray | None = None
 
     def batch(
         self, media: Mapping[str, dict[str, Tensor] | Features], names: Sequence[str] = ()
@@ -63,6 +64,7 @@ class Packed:
             decoder_ids=tensor(self.decoder_ids),
             decoder_attend=tensor(self.decoder_attend),
             names=tuple(names),
+            owners=tensor(self.owners),
         )
 
 
@@ -116,7 +118,8 @@ def pack(
             f"pack: a conversation takes {longest} positions, a row has length={length}; raise it, or leave "
             "longer conversations out"
         )
-    return _laid_out(_best_rows(units, longest) if length is None else _rows(units, length))
+    numbers = {id(one): number for number, one in enumerate(conversations)}
+    return _laid_out(_best_rows(units, longest) if length is None else _rows(units, length), numbers)
 
 
 def pair(conversations: Sequence[Rendered], start: int, pad: int = 0) -> Packed:
@@ -139,7 +142,10 @@ def pair(conversations: Sequence[Rendered], start: int, pad: int = 0) -> Packed:
         decoder_ids[row, 0], decoder_ids[row, 1 : len(answer)] = start, answer[:-1]
         decoder_attend[row, : len(answer)] = True
         writing.add(_Segment(one, 0, first), row, 0)
-    return Packed(ids, targets, None, attend, writing.slots, writing.media, decoder_ids, decoder_attend)
+    owners = np.where(targets == NO_TARGET, -1, np.arange(B)[:, None])
+    return Packed(
+        ids, targets, None, attend, writing.slots, writing.media, decoder_ids, decoder_attend, owners
+    )
 
 
 def real_share(packed: Packed | TokenBatch) -> float:
@@ -271,10 +277,11 @@ def _best_rows(units: Sequence[_Unit], longest: int) -> list[list[_Unit]]:
     return best
 
 
-def _laid_out(rows: list[list[_Unit]]) -> Packed:
+def _laid_out(rows: list[list[_Unit]], numbers: Mapping[int, int]) -> Packed:
+    """numbers: id of a conversation -> its number in the batch."""
     B, L = len(rows), max(sum(map(len, row)) for row in rows)
     ids, targets = np.zeros((B, L), np.int64), np.full((B, L), NO_TARGET, np.int64)
-    positions = np.zeros((B, L), np.int64)
+    positions, owners = np.zeros((B, L), np.int64), np.full((B, L), -1, np.int64)
     attend = np.zeros((B, L, L), bool)
     causal = np.tri(L, dtype=bool)
     writing = _Media((B, L))
@@ -297,9 +304,10 @@ def _laid_out(rows: list[list[_Unit]]) -> Packed:
                     following = slice(segment.start + 1, segment.end + 1)
                     shifted = np.where(one.supervised[following], one.ids[following], NO_TARGET)
                     targets[row, at : at + len(shifted)] = shifted
+                    owners[row, at : at + len(shifted)] = np.where(shifted == NO_TARGET, -1, numbers[id(one)])
                 at = end
         attend[row, range(at, L), range(at, L)] = True  # a row of nothing would divide by zero
-    return Packed(ids, targets, positions, attend, writing.slots, writing.media)
+    return Packed(ids, targets, positions, attend, writing.slots, writing.media, owners=owners)
 
 
 class _Media:
@@ -328,4 +336,6 @@ def _last_answer(one: Rendered, number: int) -> tuple[int, int]:
     end = int(supervised[-1]) + 1
     gaps = np.flatnonzero(np.diff(supervised) > 1)
     first = int(supervised[gaps[-1] + 1] if len(gaps) else supervised[0])
+    if first == 0:
+        raise ValueError(f"pair: conversation {number} begins with its answer; expected something to read")
     return first, end

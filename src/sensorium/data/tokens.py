@@ -26,6 +26,7 @@ class TokenBatch:
     media:     by encoder name, the prepared inputs or Features of its N media, in reading order of their slots
     decoder_ids, decoder_attend: int64[B, U], bool[B, U], only for an encoder-decoder
     names:     of the conversations in it, for errors and reports
+    owners:    int64[B, L], for each target the conversation it belongs to, a place in `names`; -1 elsewhere
     left_out:  conversations that were to be in it, but for media that cannot be decoded
     """
 
@@ -38,6 +39,7 @@ class TokenBatch:
     decoder_ids: Tensor | None = None
     decoder_attend: Tensor | None = None
     names: tuple[str, ...] = ()
+    owners: Tensor | None = None
     left_out: int = 0
 
     def __len__(self) -> int:
@@ -69,4 +71,5 @@ class TokenBatch:
             media={name: medium(inputs) for name, inputs in self.media.items()},
             decoder_ids=moved(self.decoder_ids),
             decoder_attend=moved(self.decoder_attend),
+            owners=moved(self.owners),
         )

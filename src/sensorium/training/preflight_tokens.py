@@ -6,21 +6,30 @@ TokenBatch + the messages it was made of + tokenizer -> words | TrainingError
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from sensorium.data.conversation import ConversationError, Medium, media_key, parse
-from sensorium.data.conversation_batch import ConversationCollator
+from sensorium.data.conversation import ConversationError, Medium, Turn, media_key, parse
 from sensorium.data.packing import real_share
 from sensorium.data.sample import Sample
 from sensorium.data.tokens import NO_TARGET, TokenBatch
 from sensorium.features import Features
+from sensorium.media import Source, content_key
 from sensorium.training import describe, distributed
 from sensorium.training.run import TrainingError
 
+Messages = Sequence[Mapping[str, Any]]
+
 SHOWN = 4000  # characters of a conversation
+
+
+@runtime_checkable
+class Conversing(Protocol):
+    """A collator that says which conversations it makes of a row of the data, as (id, messages)."""
+
+    def conversations(self, row: Any) -> Sequence[tuple[str, Messages]]: ...
 
 
 def check(model: nn.Module, batch: TokenBatch, collate: Any, items: Sequence[Any]) -> None:
@@ -47,8 +56,9 @@ def check(model: nn.Module, batch: TokenBatch, collate: Any, items: Sequence[Any
     if batch.left_out:
         return  # which of the media these had is not known here
     given: dict[str, set[Any]] = {}
-    for medium in (medium for item in items for medium in media(collate, item)):
-        given.setdefault(medium.name, set()).add(media_key(medium.media))
+    held = [conversation for item in items for conversation in conversations(collate, item)]
+    for medium in (medium for _, turns in held for medium in media(turns)):
+        given.setdefault(medium.name, set()).add(_content(medium.media))
     for name, keys in given.items():
         arrived = rows(batch.media[name]) if name in batch.media else 0
         if arrived < len(keys):
@@ -80,18 +90,21 @@ def summary(batch: TokenBatch) -> str:
 def first_sample(
     model: nn.Module, collate: Callable[[list[Any]], TokenBatch], items: list[Any]
 ) -> tuple[str, str]:
-    """The first row as the data give it, a turn a line, and as the model reads it.
+    """The first row's conversation as the data give it, a turn a line, and as the model reads it.
 
-    The first that is not in quarantine, collated alone: in a packed batch it stands anywhere.
+    The first row that is not in quarantine, collated alone: in a packed batch it stands anywhere.
     """
     for item in items:
         try:
             batch = collate([item])
         except ConversationError:  # in quarantine; the whole batch is not, or it would not be here
             continue
-        sample = _looked_up(collate, item)
-        lines = [f"id: {sample.id}"] if isinstance(sample, Sample) else []
-        for turn in parse(_messages(collate, sample)):
+        held = conversations(collate, item)
+        if not held:
+            return describe.sample(item), decoded(model, batch)
+        [(id, turns), *others] = held
+        lines = [f"id: {id}" + (f", and {len(others)} more of the same row" if others else "")]
+        for turn in turns:
             parts = [_said(part) if isinstance(part, Medium) else repr(part) for part in turn.parts]
             lines.append(f"{turn.role}: {' '.join(parts)}")
         return "\n".join(lines), decoded(model, batch)
@@ -99,20 +112,22 @@ def first_sample(
 
 
 def decoded(model: nn.Module, batch: TokenBatch) -> str:
-    """The first conversation of row 0 as the model reads it: media as ⟨image ×16⟩, what it must write in «…»."""
+    """The first conversation as the model reads it: media as ⟨image ×16⟩, what it must write in «…»."""
     tokenizer = getattr(getattr(model, "backbone", None), "tokenizer", None)
-    places = _first_conversation(batch)
-    names = [next((name for name, slots in batch.slots.items() if slots[0, place]), None) for place in places]
+    row, places = _first_conversation(batch)
+    names = [
+        next((name for name, slots in batch.slots.items() if slots[row, place]), None) for place in places
+    ]
     if batch.decoder_ids is None:
-        follows = batch.targets[0, places].tolist()
-        ids = [*batch.ids[0, places].tolist(), follows[-1]]
+        follows = batch.targets[row, places].tolist()
+        ids = [*batch.ids[row, places].tolist(), follows[-1]]
         supervised = [False, *(target != NO_TARGET for target in follows)]
         names.append(None)
         if not supervised[-1]:
             ids, supervised, names = ids[:-1], supervised[:-1], names[:-1]
     else:
-        answer = batch.targets[0][batch.targets[0] != NO_TARGET].tolist()
-        ids = batch.ids[0, places].tolist() + answer
+        answer = batch.targets[row][batch.targets[row] != NO_TARGET].tolist()
+        ids = batch.ids[row, places].tolist() + answer
         supervised = [False] * len(places) + [True] * len(answer)
         names += [None] * len(answer)
     text, at = "", 0
@@ -129,12 +144,25 @@ def decoded(model: nn.Module, batch: TokenBatch) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def media(collate: Any, item: Any) -> list[Medium]:
-    """The media in a row's messages."""
+def conversations(collate: Any, item: Any) -> list[tuple[str, tuple[Turn, ...]]]:
+    """The (id, turns) that a row of the data stands for; none when only its collator knows."""
+    found: Sequence[tuple[str, Any]]
+    if isinstance(collate, Conversing):
+        found = collate.conversations(item)
+    elif isinstance(item, Sample) and "messages" in item.columns:
+        found = [(item.id, item.columns["messages"])]
+    elif isinstance(item, list):
+        found = [("conversation", item)]
+    else:
+        return []
     try:
-        turns = parse(_messages(collate, _looked_up(collate, item)))
+        return [(id, parse(messages, id)) for id, messages in found]
     except ConversationError as error:
         raise TrainingError(str(error)) from error
+
+
+def media(turns: Sequence[Turn]) -> list[Medium]:
+    """The media of a conversation, in order."""
     return [part for turn in turns for part in turn.parts if isinstance(part, Medium)]
 
 
@@ -143,26 +171,20 @@ def rows(inputs: Mapping[str, Tensor] | Features) -> int:
     return len(inputs) if isinstance(inputs, Features) else len(next(iter(inputs.values())))
 
 
-def _first_conversation(batch: TokenBatch) -> list[int]:
-    """The places in row 0 that the first supervised token's conversation is made of, its beginning included."""
+def _first_conversation(batch: TokenBatch) -> tuple[int, list[int]]:
+    """The row and the places that the first conversation is made of, its shared beginning included."""
     assert batch.attend is not None
+    asked = batch.targets != NO_TARGET if batch.owners is None else batch.owners == 0
     if batch.attend.dim() == 2:
-        return torch.nonzero(batch.attend[0])[:, 0].tolist()
-    targets = torch.nonzero(batch.targets[0] != NO_TARGET)[:, 0]
-    place = int(targets[0]) if len(targets) else 0
+        return 0, torch.nonzero(batch.attend[0])[:, 0].tolist()
+    row, place = torch.nonzero(asked)[0].tolist() if asked.any() else (0, batch.ids.shape[1] - 1)
     # What it sees, and what sees it: it stands in a branch, never in a shared beginning.
-    return torch.nonzero(batch.attend[0, place] | batch.attend[0, :, place])[:, 0].tolist()
+    return row, torch.nonzero(batch.attend[row, place] | batch.attend[row, :, place])[:, 0].tolist()
 
 
-def _looked_up(collate: Any, item: Any) -> Any:
-    if isinstance(collate, ConversationCollator) and collate.samples is not None and isinstance(item, int):
-        return collate.samples[item]
-    return item
-
-
-def _messages(collate: Any, sample: Any) -> Any:
-    column = collate.column if isinstance(collate, ConversationCollator) else "messages"
-    return sample.columns[column] if isinstance(sample, Sample) else sample
+def _content(medium: Any) -> Any:
+    """What is certainly another medium: one that shows the same may have been drawn anew for each question."""
+    return media_key(medium) if isinstance(medium, Source) else content_key(medium)
 
 
 def _said(medium: Medium) -> str:
