@@ -6,5 +6,6 @@ image.py     EfficientNetLite, TransformersImageEncoder (ViT, CLIP, SigLIP, DINO
 text.py      SentenceEncoder (MiniLM), TransformersTextEncoder (BERT, RoBERTa, CLIP, T5 …)
 audio.py     WhisperEncoder (trimmed), TransformersAudioEncoder (wav2vec 2.0, CLAP, AST, Whisper)
 video.py     FrameEncoder: a picture encoder on every frame
+state.py     StateEncoder: named numbers, one token or one for each object
 encoder.py   the face they share: prepare, forward, encode, identity, freeze
 """

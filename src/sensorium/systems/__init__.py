@@ -35,6 +35,10 @@ SYSTEMS = {
         "sensorium.systems.blip2:blip2",
         "a frozen language model that reads a picture's query tokens (Li et al. 2023)",
     ),
+    "palm_e": (
+        "sensorium.systems.palm_e:palm_e",
+        "a language model that reads pictures, things and states among the words (Driess et al. 2023)",
+    ),
 }
 
 
