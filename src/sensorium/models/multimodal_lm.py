@@ -52,11 +52,18 @@ class MultimodalLM(nn.Module):
     encoders:   by name; a name is the modality, or another word for a second encoder of one modality
     projectors: by the same names, `Features -> Features` as wide as the backbone's embeddings
     backbone:   `CausalBackbone` or `EncoderDecoderBackbone`
+    prompts:    by task ("caption", "transcribe"), the words that it was trained to be asked with
 
     Raises ValueError when names or widths do not fit.
     """
 
-    def __init__(self, encoders: Mapping[str, Any], projectors: Mapping[str, Any], backbone: Any) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[str, Any],
+        projectors: Mapping[str, Any],
+        backbone: Any,
+        prompts: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
         if set(encoders) != set(projectors):
             raise ValueError(
@@ -70,6 +77,7 @@ class MultimodalLM(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.projectors = nn.ModuleDict(projectors)
         self.backbone = backbone
+        self.prompts = dict(prompts or {})
 
     def forward(self, batch: TokenBatchLike) -> States:
         embeddings = self.embed(batch)

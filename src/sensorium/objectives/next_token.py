@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
-
-
-class LanguageModel(Protocol):
-    """What the objective needs of a model: the states of every position, and the head."""
-
-    def __call__(self, batch: Any) -> Any: ...
-    def logits(self, hidden: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -27,12 +20,13 @@ class NextToken:
     Only those positions go through the head: of a long prompt with a short answer it would otherwise be the
     dearest layer. `batch.targets` are shifted already (position s holds what must follow it).
 
+    model:           gives the states of every position, and has the head: `logits(hidden)`
     label_smoothing: ε of the target goes evenly to the whole vocabulary, as in F.cross_entropy
     """
 
     label_smoothing: float = 0.0
 
-    def __call__(self, model: LanguageModel, batch: Any) -> dict[str, Tensor]:
+    def __call__(self, model: Any, batch: Any) -> dict[str, Tensor]:
         where = batch.targets != -100
         hidden = model(batch).hidden[where]  # a contiguous copy, float[S, D]
         logits = model.logits(hidden).float()

@@ -25,6 +25,14 @@ RECIPES = {
         "sensorium.recipes.siglip:siglip",
         "the same with SigLIP: a yes or no for each pair of a picture and a name",
     ),
+    "scene_names": (
+        "sensorium.recipes.scene_names:scene_names",
+        "a picture encoder and a connector that name the cells of composed scenes (stage 1)",
+    ),
+    "scene_questions": (
+        "sensorium.recipes.scene_questions:scene_questions",
+        "a small language model that answers questions about composed scenes (stage 2)",
+    ),
 }
 
 

@@ -39,6 +39,10 @@ SYSTEMS = {
         "sensorium.systems.palm_e:palm_e",
         "a language model that reads pictures, things and states among the words (Driess et al. 2023)",
     ),
+    "smol_llava": (
+        "sensorium.systems.smol_llava:smol_llava",
+        "a small language model that sees: LLaVA's composition with light parts",
+    ),
 }
 
 

@@ -39,6 +39,7 @@ from sensorium.training.run import TrainingError
 
 FORMAT = 1
 STEP = re.compile(r"step-(\d{8,})")
+ADAPTER = ".lora_"  # in names of weights that were added to a module and so have no source, learning or not
 LIBRARIES = ("sensorium", "torch", "transformers", "accelerate", "safetensors", "numpy")
 
 
@@ -91,7 +92,7 @@ def entries(model: nn.Module) -> Entries:
         part = _part(name, sources)
         is_parameter = isinstance(tensor, nn.Parameter)
         changes = name in learning if is_parameter else owner not in frozen
-        if part is None or changes:
+        if part is None or changes or ADAPTER in name:
             saved[name] = tensor.detach()
         else:
             referenced.setdefault(part, (str(sources[part]), {}))[1][name] = tensor.detach()
