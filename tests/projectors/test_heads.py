@@ -1,11 +1,13 @@
 """Heads: Features -> Features of another width."""
 
+import pytest
 import torch
 from torch import nn
 
 from sensorium.features import Features
 from sensorium.objectives.canonical_correlation import align
 from sensorium.projectors import CanonicalHead, LinearHead, MlpHead
+from sensorium.projectors.canonical import Recall
 
 
 def test_a_linear_head_starts_as_the_closed_form():
@@ -57,3 +59,44 @@ def test_a_canonical_head_starts_as_the_closed_form_and_trains_its_mixing_only()
     found = head(Features.from_pooled(features["picture"])).pooled
     torch.testing.assert_close(found, weighted.maps["picture"](features["picture"]), atol=1e-5, rtol=1e-4)
     assert [name for name, p in head.named_parameters() if p.requires_grad] == ["mix.weight"]
+
+
+def recalling(share: float, sharpness: float) -> CanonicalHead:
+    """A head whose closed form is the plane itself, first axis twice as heavy."""
+    head = CanonicalHead(2, 2, Recall(3, 2, share, sharpness))
+    head.start(torch.zeros(2), torch.eye(2), torch.tensor([2.0, 1.0]))
+    return head.eval()
+
+
+def test_a_head_adds_what_it_remembers_of_the_nearest_example():
+    head = recalling(share=0.5, sharpness=1000.0)
+    keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    values = torch.tensor([[0.0, 1.0], [-1.0, 0.0], [5.0, 5.0]])
+    head.recall.remember(keys, values, torch.tensor([2.0, 1.0]))
+    pooled = torch.tensor([[3.0, 0.0], [0.1, 4.0]])
+    closed_form = torch.nn.functional.normalize(pooled * torch.tensor([2.0, 1.0]), dim=1)
+    expected = closed_form + 0.5 * values[:2]
+    torch.testing.assert_close(head(Features.from_pooled(pooled)).pooled, expected)
+
+
+def test_recalled_examples_are_weighed_by_a_softmax_of_their_cosines():
+    head = recalling(share=1.0, sharpness=2.0)
+    values = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    head.recall.remember(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]), values, torch.ones(2))
+    e = torch.tensor([2.0, 0.0, -2.0]).exp()  # the cosines of (7, 0) with the keys are 1, 0, -1
+    torch.testing.assert_close(head.recall(torch.tensor([[7.0, 0.0]])), (e / e.sum())[None, :2])
+
+
+def test_nothing_is_recalled_in_training_nor_before_there_is_a_memory():
+    head = recalling(share=0.5, sharpness=10.0)
+    features = Features.from_pooled(torch.tensor([[3.0, 4.0]]))
+    empty = head(features).pooled
+    torch.testing.assert_close(empty, torch.nn.functional.normalize(torch.tensor([[6.0, 4.0]]), dim=1))
+    head.recall.remember(torch.eye(3, 2), torch.ones(3, 2), torch.ones(2))
+    torch.testing.assert_close(head.train()(features).pooled, torch.tensor([[6.0, 4.0]]))
+    assert (head.eval()(features).pooled > empty).all()
+
+
+def test_a_memory_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"keys: got \(4, 2\), built for \(3, 2\)"):
+        recalling(0.5, 10.0).recall.remember(torch.ones(4, 2), torch.ones(3, 2), torch.ones(2))

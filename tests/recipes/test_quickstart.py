@@ -85,9 +85,26 @@ def test_no_tested_thing_is_trained_on():
     assert bundled.UNSEEN_ARTIST not in {sample.fields.get("artist") for sample in trained}
 
 
-def test_training_starts_as_the_closed_form(tmp_path: Path):
+def test_training_starts_as_the_closed_form_and_only_training_examples_are_remembered(tmp_path: Path):
     run = image_text_audio(tmp_path / "run", limit=LIMIT, epochs=1, progress=False)
     assert run.evaluate is not None
     with torch.no_grad():
-        scores = run.evaluate(run.model)
+        scores = run.evaluate(run.model.train())  # as it trains: without recall
     assert all(score.value == score.closed_form for score in scores.values())
+
+    model, samples = run.model.eval(), training_samples("fr")
+    samples = [samples[row] for row in torch.linspace(0, len(samples) - 1, LIMIT).long().tolist()]
+    heads = {column: model.heads[column] for column in model.columns}
+    captions = list(dict.fromkeys(str(sample.columns["text"]) for sample in samples))
+    assert {column: len(head.recall.keys) for column, head in heads.items()} == {
+        "image": LIMIT,
+        "text": len(captions),
+        "audio": sum("audio" in sample.columns for sample in samples),
+    }
+    # A caption's key is its own closed form (the mixing is still the closed form's); so is a picture's value.
+    plain = torch.nn.functional.normalize(
+        heads["text"].train()(model.encoders["text"].encode(captions, what="pooled")).pooled, dim=1
+    )
+    torch.testing.assert_close(heads["text"].recall.keys, plain, atol=0.02, rtol=0)
+    of_record = plain[[captions.index(str(sample.columns["text"])) for sample in samples]]
+    torch.testing.assert_close(heads["image"].recall.values, of_record, atol=0.02, rtol=0)
