@@ -45,7 +45,7 @@ class Assistant:
         speed.apply()
         self.model, self.source = model.eval(), source
         self.engine = _engine(model.backbone, precision)
-        self.prompts = {**PROMPTS, **vars(model).get("prompts", {})}
+        self.prompts = {**PROMPTS, **model.prompts}
         self.modalities = tuple(
             dict.fromkeys(["text", *(encoder.modality for encoder in model.encoders.values())])
         )

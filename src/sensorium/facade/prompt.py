@@ -57,7 +57,7 @@ class PromptReader:
     def __init__(self, model: MultimodalLM, embed: Any) -> None:
         self.model, self.embed = model, embed
         tokenizer, context = model.backbone.tokenizer, context_of(model.backbone)
-        template = vars(model).get("template")  # a builder may set one
+        template = model.template
         if template is None and model.backbone.kind == "encoder_decoder" and not tokenizer.chat_template:
             template = READ_AND_ANSWER
         self.renderer = Renderer(

@@ -53,6 +53,7 @@ class MultimodalLM(nn.Module):
     projectors: by the same names, `Features -> Features` as wide as the backbone's embeddings
     backbone:   `CausalBackbone` or `EncoderDecoderBackbone`
     prompts:    by task ("caption", "transcribe"), the words that it was trained to be asked with
+    template:   the chat template that it was trained with; None: its tokenizer's
 
     Raises ValueError when names or widths do not fit.
     """
@@ -63,6 +64,7 @@ class MultimodalLM(nn.Module):
         projectors: Mapping[str, Any],
         backbone: Any,
         prompts: Mapping[str, str] | None = None,
+        template: str | None = None,
     ) -> None:
         super().__init__()
         if set(encoders) != set(projectors):
@@ -77,7 +79,7 @@ class MultimodalLM(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.projectors = nn.ModuleDict(projectors)
         self.backbone = backbone
-        self.prompts = dict(prompts or {})
+        self.prompts, self.template = dict(prompts or {}), template
 
     def forward(self, batch: TokenBatchLike) -> States:
         embeddings = self.embed(batch)

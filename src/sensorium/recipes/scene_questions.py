@@ -100,7 +100,7 @@ def collator(model: MultimodalLM, jitter: Jitter | None = None) -> ConversationC
     """Conversations -> TokenBatch, for a model that sees pictures."""
     encoders: dict[str, Any] = dict(model.encoders.items())
     lengths = {name: projector.length for name, projector in model.projectors.items()}
-    renderer = Renderer(model.backbone.tokenizer, lengths)  # type: ignore[arg-type]
+    renderer = Renderer(model.backbone.tokenizer, lengths, model.template)  # type: ignore[arg-type]
     return ConversationCollator(renderer, encoders, augment={"image": jitter} if jitter else None)
 
 
