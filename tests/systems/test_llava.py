@@ -87,14 +87,17 @@ def test_llava_is_transformers_llava(lm, vision, layer, strategy, length, tokeni
 
 
 @pytest.mark.parametrize("lm", LMS)
-def test_an_exported_folder_opens_with_the_same_logits(lm, tokenizer, pictures, tmp_path):
+def test_an_exported_folder_opens_with_the_same_logits(lm, tokenizer, pictures, tmp_path, capfd):
     """Also: the embedding table grows where it has no row for <image>, LoRA is in the weights."""
     vocabulary = len(tokenizer) if lm == "llama" else 24
     model = llava.from_transformers(published({**LMS[lm], "vocab_size": vocabulary}), tokenizer)
     model.backbone.add_lora(rank=2)
     randomise(model)
     before = copy.deepcopy(model.state_dict())
+    capfd.readouterr()
     folder = export_llava(model, tmp_path / "exported")
+    assert capfd.readouterr() == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["exported"]
     opened, report = transformers.LlavaForConditionalGeneration.from_pretrained(
         folder, output_loading_info=True
     )

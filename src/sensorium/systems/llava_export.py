@@ -11,12 +11,14 @@ LoRA is merged into the weights.
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from sensorium.backbones.opening import quiet
 from sensorium.data.templates import PLAIN
 from sensorium.encoders.image import ImagePreparation, TransformersImageEncoder
 from sensorium.models.multimodal_lm import MultimodalLM
@@ -60,7 +62,13 @@ def export_llava(model: MultimodalLM, folder: str | Path) -> Path:
         raise ExportError(f"{folder} is there already and not empty; expected the name of a new folder")
     tokenizer, image_id = _with_image_token(model.backbone.tokenizer)
     theirs = to_transformers(model, image_id)
-    _save(theirs, tokenizer, _encoder(model)[1], folder)
+    fresh = folder.with_name(f".{folder.name}.part")  # renamed when whole: a full disk leaves no half folder
+    shutil.rmtree(fresh, ignore_errors=True)
+    with quiet():
+        _save(theirs, tokenizer, _encoder(model)[1], fresh)
+    if folder.is_dir():
+        folder.rmdir()
+    fresh.rename(folder)
     return folder
 
 
