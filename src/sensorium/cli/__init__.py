@@ -17,6 +17,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": commands.evaluate,
     "index": commands.index,
     "search": commands.search,
+    "ask": commands.ask,
+    "chat": commands.chat,
     "systems": commands.systems,
     "doctor": commands.doctor,
 }
@@ -36,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="sensorium",
-            description="Build, train and search with multimodal models. 'sensorium COMMAND --help' explains one.",
+            description="Build, train, search with and ask multimodal models. 'sensorium COMMAND --help' explains one.",
             args=arguments or ["--help"],
         )
     except BrokenPipeError:  # `sensorium search … | head`

@@ -1,6 +1,6 @@
 """The command line: every command is a typed function, and its arguments are the options.
 
-    sensorium quickstart | train | evaluate | index | search | systems | doctor
+    sensorium quickstart | train | evaluate | index | search | ask | chat | systems | doctor
 
 Only this file and the standard library are imported until a command runs, so `--help` answers at once.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 QUICKSTART = Path("runs/quickstart")
 
@@ -132,6 +132,81 @@ def search(
 
     query: dict[str, Any] = {"text": text, "image": image, "audio": audio, "video": video}
     search_index(folder, query, where=where, top=top, model=model, picture=picture)
+
+
+def ask(
+    checkpoint: Positional[Path],
+    question: Positional[str],
+    image: UseAppendAction[tuple[Path, ...]] = (),
+    audio: UseAppendAction[tuple[Path, ...]] = (),
+    video: UseAppendAction[tuple[Path, ...]] = (),
+    state: tuple[float, ...] = (),
+    system: str | None = None,
+    max_tokens: int = 256,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    beams: int = 1,
+    stop: UseAppendAction[tuple[str, ...]] = (),
+    precision: str = "auto",
+) -> None:
+    """Ask a multimodal language model one question, about files or without; the answer appears as it is written.
+
+    Example: sensorium ask runs/scenes "What is left of the rocket?" --image scene.png
+
+    Args:
+        checkpoint: Folder of a checkpoint, or of a run.
+        question: What you want to know.
+        image: A picture. Give it again for more: --image a.png --image b.png
+        audio: A recording; again for more.
+        video: A clip; again for more.
+        state: Readings of sensors: --state 0.1 0.7
+        system: How the model is to behave.
+        max_tokens: Write at most so many tokens.
+        temperature: 0 takes the likeliest words; up to about 1, others too.
+        top_p: Draw from the likeliest words that make up this share.
+        seed: Draw the same words again.
+        beams: Search for the likeliest answer over so many at once.
+        stop: End before this string.
+        precision: auto, fp32, bf16, int8 or int4 (Llamas on the CPU).
+    """
+    from sensorium.cli.answering import ask_once
+
+    media = {"image": list(image), "audio": list(audio), "video": list(video), "state": list(state) or None}
+    drawing = {"temperature": temperature, "top_p": top_p, "seed": seed, "beams": beams, "stop": stop}
+    ask_once(
+        checkpoint, question, {**media, "system": system}, precision, {"max_tokens": max_tokens, **drawing}
+    )
+
+
+def chat(
+    checkpoint: Positional[Path],
+    system: str | None = None,
+    max_tokens: int = 256,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    precision: str = "auto",
+) -> None:
+    """Talk with a multimodal language model about your files.
+
+    Type questions; name a file in the line, or drop it there, to show it. /help lists the rest. Lines can be piped in.
+
+    Example: sensorium chat runs/scenes
+
+    Args:
+        checkpoint: Folder of a checkpoint, or of a run.
+        system: How the model is to behave.
+        max_tokens: Write at most so many tokens an answer.
+        temperature: 0 takes the likeliest words; up to about 1, others too.
+        top_p: Draw from the likeliest words that make up this share.
+        seed: Draw the same words again.
+        precision: auto, fp32, bf16, int8 or int4 (Llamas on the CPU).
+    """
+    from sensorium.cli.answering import chat_loop
+
+    drawing = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    chat_loop(checkpoint, precision, {"system": system, "max_tokens": max_tokens, **drawing})
 
 
 def systems() -> None:
