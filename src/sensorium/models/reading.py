@@ -11,6 +11,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from sensorium.models.pace import Pace
+
+PACE = Pace()  # of this process: it says what the machine is like, not the model
+
 
 class Reader(Protocol):
     """logits: float[B, V] for the token after what was read. cache: what it remembers."""
@@ -50,8 +54,9 @@ class CausalReader:
             # What stands on padding sees itself: a row without anything to see would be nan.
             itself = torch.eye(L, dtype=torch.bool, device=mask.device)
             attend = (causal & self.mask[:, None]) | itself
-        hidden = backbone(embeddings, attend, positions, self.cache)
-        self.logits = backbone.logits(hidden[:, -1].contiguous())
+        self.logits = PACE.once(
+            lambda: backbone.logits(backbone(embeddings, attend, positions, self.cache)[:, -1].contiguous())
+        )
 
     @torch.no_grad()
     def read(self, ids: list[int]) -> None:
@@ -61,8 +66,9 @@ class CausalReader:
             positions = self.mask.sum(1, keepdim=True)
             self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], 1)
             attend = self.mask[:, None]
-        hidden = self.backbone(embeddings, attend, positions, self.cache)
-        self.logits = self.backbone.logits(hidden[:, -1])
+        self.logits = PACE.step(
+            lambda: self.backbone.logits(self.backbone(embeddings, attend, positions, self.cache)[:, -1])
+        )
 
     def keep(self, places: list[int]) -> None:
         rows = torch.tensor(places, device=self.logits.device)
@@ -83,15 +89,18 @@ class EncoderDecoderReader:
         self.backbone, self.mask = backbone, mask
         self.cache = None
         self.remembered = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        self.memory = backbone.encode(embeddings, mask)
+        self.memory = PACE.once(lambda: backbone.encode(embeddings, mask))
         self.logits: Tensor = torch.empty(0)
         self.read([backbone.start_id] * len(embeddings))
 
     @torch.no_grad()
     def read(self, ids: list[int]) -> None:
         tokens = torch.tensor(ids, device=self.memory.device)[:, None]
-        hidden = self.backbone.decode(self.memory, self.mask, tokens, cache=self.remembered)
-        self.logits = self.backbone.logits(hidden[:, -1])
+        self.logits = PACE.step(
+            lambda: self.backbone.logits(
+                self.backbone.decode(self.memory, self.mask, tokens, cache=self.remembered)[:, -1]
+            )
+        )
 
     def keep(self, places: list[int]) -> None:
         rows = torch.tensor(places, device=self.memory.device)
