@@ -97,6 +97,20 @@ def converted(source: str, name: str, convert: Callable[[Path, Path], None]) -> 
     return _made_once(folder, lambda partial: convert(original, partial))
 
 
+def shipped(name: str) -> Path:
+    """The folder of a checkpoint that comes with the repository: weights/<name> of the checkout of this file.
+
+    Raises `WeightsError`.
+    """
+    found = [parent / "weights" / name for parent in Path(__file__).resolve().parents]
+    for folder in found:
+        if (folder / "system.json").is_file():
+            return folder
+    raise WeightsError(
+        f"weights/{name}: not found above the installed package; use sensorium from a clone of it"
+    )
+
+
 # ---- packages --------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from rich.console import Console
@@ -148,7 +149,13 @@ def shown(score: Score, number: float) -> str:
     return f"{100 * number:.1f}" if score.unit == "fraction" else f"{number:,.1f}"
 
 
-def save(path: str | Path, scores: Mapping[str, Score]) -> None:
+class Entry(Protocol):
+    """What metrics.json takes: a `Score`, or a `GeneratedScore`."""
+
+    def as_dict(self) -> dict[str, float | int | str | None]: ...
+
+
+def save(path: str | Path, scores: Mapping[str, Entry]) -> None:
     """Write metrics.json: one flat object, name -> entry, replaced atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

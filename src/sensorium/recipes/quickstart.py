@@ -12,20 +12,24 @@ import numpy as np
 from rich.console import Console
 
 from sensorium import __version__, speed
+from sensorium.backbones.causal import CausalBackbone
+from sensorium.backbones.smollm2 import SMOLLM2
 from sensorium.data import bundled
 from sensorium.data.feature_cache import FeatureCache
 from sensorium.data.sample import Sample
 from sensorium.encoders.efficientnet_lite import EFFICIENTNET_LITE0
 from sensorium.encoders.text import MINILM
 from sensorium.encoders.whisper import WHISPER_TINY, WhisperEncoder
+from sensorium.evaluation import generated
 from sensorium.evaluation.modality_gap import modality_gap
 from sensorium.evaluation.retrieval import Right
-from sensorium.evaluation.scores import Score, table
+from sensorium.evaluation.scores import Entry, Score, save, table
 from sensorium.facade import SharedSpace
 from sensorium.media import Audio, Source
 from sensorium.models.joint_embedding import JointEmbedding
 from sensorium.recipes.bundled_tests import BundledTests, TestSet
 from sensorium.recipes.image_text_audio import image_text_audio
+from sensorium.recipes.quickstart_answers import SCENES, STEPS, Answered, train_and_ask
 from sensorium.retrieval.index import Index
 from sensorium.training.loop import Trained, fit
 from sensorium.viewing import figure, report
@@ -48,11 +52,23 @@ PRINTED = (
 
 
 def quickstart(
-    folder: Path, seed: int = 0, fresh: bool = False, limit: int | None = None, epochs: float = 10
+    folder: Path,
+    seed: int = 0,
+    fresh: bool = False,
+    limit: int | None = None,
+    epochs: float = 10,
+    answers: bool = True,
+    steps: int = STEPS,
+    scenes: int = SCENES,
+    start: Path | None = None,
 ) -> None:
-    """Run it all into `folder`. limit, epochs: for a quick look; the scores are then those of a quick look."""
+    """Run it all into `folder`.
+
+    answers: also train and ask the language model. limit, epochs, steps, scenes: for a quick look; the scores are
+    then those of a quick look. start: another checkpoint for the language model to start from
+    """
     console = Console()
-    fetch_weights(console)
+    fetch_weights(console, answers)
     began = time.perf_counter()
     console.rule("[bold]Pictures, words and speech in one space")
     if fresh:
@@ -68,30 +84,53 @@ def quickstart(
     samples = unseen_pictures(limit)
     index = Index.create(folder / "index", space, exist_ok=True)
     index.add(samples, columns=["image"])
-    examples = write_examples(folder / "examples", samples)
-
-    console.rule("[bold]Report")
+    queries = write_examples(folder / "examples", samples)
     tests = BundledTests.prepare(
         trained.model, FeatureCache(cache), SHOWN_TESTS, language=LANGUAGE, limit=limit, progress=False
     )
-    page = write_report(folder, trained, scores, tests, time.perf_counter() - began)
+    searched = time.perf_counter() - began
+
+    answered = None
+    if answers:
+        console.rule("[bold]A language model that sees")
+        answered = train_and_ask(folder / "answers", folder / "examples", seed, fresh, steps, scenes, start)
+        everything: dict[str, Entry] = {**scores, **answered.scores}
+        save(folder / "metrics.json", everything)
+
+    console.rule("[bold]Report")
+    seconds = (searched, time.perf_counter() - began)
+    page = write_report(folder, trained, scores, tests, answered, seconds)
     shown = {name: score for name, score in scores.items() if any(part in name for part in PRINTED)}
-    table(shown, title="Scores (all of them: metrics.json)")
-    console.print(
-        f"\n{time.perf_counter() - began:.0f} seconds. Look at {page}\nThen search the test pictures:"
-    )
-    for kind, query in examples.items():
+    table(shown, title="Searching (all scores: metrics.json)")
+    console.print(f"\n{searched:.0f} seconds. Search the test pictures:")
+    for kind, query in queries.items():
         console.print(
             f"  sensorium search {folder / 'index'} --{kind} {query}", soft_wrap=True, highlight=False
         )
+    if answered is not None:
+        generated.table(answered.scores, title="\nAnswers about scenes by an artist never seen")
+        console.print(f"\n{seconds[1] - searched:.0f} seconds. It was asked about three test pictures:")
+        for picture, question, answer, right in answered.asked:
+            mark = "right" if answer == right else f"right: {right}"
+            console.print(
+                f"  {picture}: {question} [bold]{answer}[/] ({mark})", soft_wrap=True, highlight=False
+            )
+        picture, question, *_ = answered.asked[0]
+        console.print("Ask it yourself, once or in a conversation:")
+        ask = f'sensorium ask {folder / "answers"} "{question}" --image {picture}'
+        console.print(f"  {ask}\n  sensorium chat {folder / 'answers'}", soft_wrap=True, highlight=False)
+    console.print(f"\nLook at {page}")
 
 
-def fetch_weights(console: Console) -> None:
-    """Fetch and convert once what the encoders need, before the clock starts."""
-    for source in (EFFICIENTNET_LITE0, MINILM, WHISPER_TINY):
+def fetch_weights(console: Console, answers: bool) -> None:
+    """Fetch and convert once what the encoders and the language model need, before the clock starts."""
+    for source in (EFFICIENTNET_LITE0, MINILM, WHISPER_TINY, *((SMOLLM2,) if answers else ())):
         with console.status(f"weights: {source}"):
             resolve(source)
     WhisperEncoder.pretrained()  # converts its file, once
+    if answers:
+        with console.status("converting SmolLM2, once"):
+            CausalBackbone.pretrained()
 
 
 def unseen_pictures(limit: int | None = None) -> list[Sample]:
@@ -130,9 +169,14 @@ def write_examples(folder: Path, samples: list[Sample]) -> dict[str, str]:
 
 
 def write_report(
-    folder: Path, trained: Trained, scores: dict[str, Score], tests: BundledTests, seconds: float
+    folder: Path,
+    trained: Trained,
+    scores: dict[str, Score],
+    tests: BundledTests,
+    answered: Answered | None,
+    seconds: tuple[float, float],
 ) -> Path:
-    """report.html, and searches.png: the first searches as one picture."""
+    """report.html, and searches.png: the first searches as one picture. seconds: of the first half, of both."""
     model = trained.model
     assert isinstance(model, JointEmbedding)
     artist, stamps = (tests.sets[name] for name in SHOWN_TESTS)
@@ -150,17 +194,19 @@ def write_report(
     )
     facts = {
         "command": "sensorium quickstart",
-        "seconds": f"{seconds:.0f}, of which training steps are a part; features are cached between runs",
+        "seconds": f"{seconds[0]:.0f} for searching, {seconds[1] - seconds[0]:.0f} for answers; features are kept",
         "machine": f"{platform.machine()}, {speed.describe()['CPUs']}, {speed.describe()['inference dtype']} features",
         "version": f"sensorium {__version__}",
         "checkpoint": trained.checkpoint,
+        **({"checkpoint that answers": answered.checkpoint} if answered else {}),
         "training data": "emoji by four artists and stamps with English captions; the stamps also spoken in French",
         "test data": "an unseen artist, unseen emoji, unseen stamps: datasets/emoji and datasets/stamps",
     }
     return report.write(
         folder / "report.html",
         title="Pictures, words and speech in one space",
-        lead="Frozen EfficientNet-Lite0, MiniLM and Whisper encoders, bound by heads trained on two small data sets.",
+        lead="Frozen EfficientNet-Lite0, MiniLM and Whisper encoders, bound by heads trained on two small data sets"
+        + ("; and SmolLM2, which answers questions about pictures." if answered else "."),
         facts=facts,
         history=folder / "history.jsonl",
         scores=scores,
@@ -173,10 +219,13 @@ def write_report(
                 "stamps.test.audio_to_image.R@1",
             )
             if name in scores
-        ],
+        ]
+        + (["scenes.unseen_artist.name.accuracy", "scenes.unseen_artist.there.accuracy"] if answered else []),
         galleries=galleries,
         maps=[embedding_map(stamps, model)],
         gaps=gaps(tests, model),
+        generated=answered.scores if answered else None,
+        examples=[answered.examples] if answered else [],
     )
 
 
