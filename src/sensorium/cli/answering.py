@@ -15,13 +15,13 @@ from sensorium.facade.assistant import message
 from sensorium.media import Source, modality_of
 
 HELP = """\
-  a question             is answered; what was said before is remembered
-  a path in the line     "what is this? cat.png": pictures, sounds and clips are attached; quote paths with spaces
-  /image, /audio, /video PATH    attach a file to the next question, by its kind whatever its name
-  /state 0.1 0.7 …       attach readings
-  /clear                 begin a new conversation
-  /help                  this
-  /quit, or Ctrl-D       leave; Ctrl-C stops an answer"""
+  a question                   what was said before is remembered
+  a path in the line           as in: what is this? cat.png (quote paths with spaces)
+  /image, /audio, /video PATH  attach a file to the next question
+  /state 0.1 0.7 …             attach readings
+  /clear                       begin a new conversation
+  /help                        this
+  /quit, or Ctrl-D             leave; Ctrl-C stops an answer"""
 
 # A word of a line: in quotes, or without spaces but for those behind a backslash (as terminals paste them).
 WORD = re.compile(r"""(?<!\S)(?:'(?P<single>[^']+)'|"(?P<double>[^"]+)"|(?P<bare>(?:\\.|[^\s\\])+))(?!\S)""")
