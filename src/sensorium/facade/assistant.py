@@ -46,8 +46,9 @@ class Assistant:
         self.model, self.source = model.eval(), source
         self.engine = _engine(model.backbone, precision)
         self.prompts = {**PROMPTS, **model.prompts}
-        self.modalities = tuple(
-            dict.fromkeys(["text", *(encoder.modality for encoder in model.encoders.values())])
+        encoders: Any = model.encoders.values()
+        self.modalities: tuple[str, ...] = tuple(
+            dict.fromkeys(["text", *(encoder.modality for encoder in encoders)])
         )
         self._prompt_of = PromptReader(model, self.engine.embed)
 
