@@ -17,20 +17,22 @@ from tyro.conf import Positional, UseAppendAction, arg
 QUICKSTART = Path("runs/quickstart")
 
 
-def quickstart(folder: Path = QUICKSTART, seed: int = 0, fresh: bool = False) -> None:
-    """Train pictures, words and speech into one space on the bundled data, score it and draw the report.
+def quickstart(folder: Path = QUICKSTART, seed: int = 0, fresh: bool = False, answers: bool = True) -> None:
+    """Train a space to search in and a language model that sees, on the bundled data; score both, draw the report.
 
-    Takes about five minutes on two cores, seconds when it has run before. Writes report.html, metrics.json,
-    a checkpoint and an index over the test pictures.
+    First pictures, words and speech into one space (about five minutes on two cores), then a small language model that
+    answers questions about pictures (about ten more); seconds when it has run before. Writes report.html,
+    metrics.json, an index over the test pictures and two checkpoints: FOLDER to search with, FOLDER/answers to ask.
 
     Args:
         folder: Where the run is written.
         seed: Of the weights' start, the order of the data and the augmentation.
         fresh: Train again although the folder holds a finished run.
+        answers: Also train, score and ask the language model.
     """
     from sensorium.recipes.quickstart import quickstart as run
 
-    run(folder, seed=seed, fresh=fresh)
+    run(folder, seed=seed, fresh=fresh, answers=answers)
 
 
 def train(recipe: Positional[str] = "", options: Positional[tuple[str, ...]] = ()) -> None:
@@ -61,11 +63,14 @@ def evaluate(
     out: Path | None = None,
     limit: int | None = None,
 ) -> None:
-    """Score a checkpoint: every pair of modalities both ways, with intervals and blind baselines.
+    """Score a checkpoint beside its blind baselines, with intervals.
+
+    A joint embedding: retrieval between every pair of modalities, both ways. A language model: its answers.
 
     Args:
-        checkpoint: Folder of a checkpoint, such as runs/quickstart.
-        data: "emoji" or "stamps" (the bundled test splits), or your own folder, .jsonl, .csv, .parquet or .tar.
+        checkpoint: Folder of a checkpoint, such as runs/quickstart or runs/quickstart/answers.
+        data: To search: "emoji" or "stamps" (the bundled test splits), or your own folder, .jsonl, .csv, .parquet or
+            .tar. To answer: "scenes" (by an artist never seen), or a .json or .jsonl file of conversations.
         out: Also write the scores to this JSON file.
         limit: Use at most so many records.
     """

@@ -15,6 +15,7 @@ LIBRARIES = (
 )  # fmt: skip
 EXTRAS = {
     "datasets": "read Hugging Face data sets: pip install 'sensorium[data]'",
+    "pycocoevalcap": "score captions: pip install 'sensorium[evaluation]'",
     "tensorboard": "write TensorBoard events: pip install 'sensorium[tensorboard]'",
     "umap-learn": "draw embedding maps by UMAP: pip install 'sensorium[umap]'",
 }
@@ -38,6 +39,7 @@ def report(fetch: bool = False) -> int:
 
 def _facts(fetch: bool) -> Iterator[tuple[str, str, bool]]:
     from sensorium import speed, weights
+    from sensorium.backbones.smollm2 import SMOLLM2
     from sensorium.data.bundled import BundledDataError, data_folder
     from sensorium.encoders.audio import WHISPER_TINY
     from sensorium.encoders.image import EFFICIENTNET_LITE0
@@ -56,7 +58,7 @@ def _facts(fetch: bool) -> Iterator[tuple[str, str, bool]]:
     cache = weights.cache_folder()
     free = shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.exists())).free >> 30
     yield "cache", f"{cache}, {free} GiB free", free >= FREE_GIB_WANTED
-    for source in (EFFICIENTNET_LITE0, MINILM, WHISPER_TINY):
+    for source in (EFFICIENTNET_LITE0, MINILM, WHISPER_TINY, SMOLLM2):
         try:
             weights.resolve(source, offline=None if fetch else True)
             yield "weights", f"{source} is cached and verified", True
