@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from sensorium.backbones import opening
+from sensorium.backbones import block_attention, opening
 from sensorium.backbones.backbone import Backbone
 from sensorium.backbones.smollm2 import SMOLLM2
 
@@ -54,6 +54,21 @@ class CausalBackbone(Backbone):
 
         return cls(AutoModelForCausalLM.from_config(config), tokenizer)
 
+    def attend_in_blocks(self) -> Self:
+        """Compute attention block by block from here on (`block_attention`): packed rows cost what they show.
+
+        Equal up to the order of sums. A step of training on scenes took 1.1 to 1.2 times as long without (bfloat16,
+        one core). Raises ValueError for a model whose attention is not of Llama's kind.
+        """
+        if self.lm.config.model_type not in block_attention.FITS:
+            raise ValueError(
+                f"got a {self.lm.config.model_type!r} language model; expected one of "
+                f"{', '.join(block_attention.FITS)}: leave its attention as it is"
+            )
+        block_attention.register()
+        self.lm.set_attn_implementation(block_attention.NAME)
+        return self
+
     def new_cache(self) -> Any:
         """An empty cache for `forward`."""
         from transformers import DynamicCache
@@ -79,12 +94,16 @@ class CausalBackbone(Backbone):
             # OPT would count them along the mask, which it takes to be bool[B, P + L].
             P = 0 if cache is None else cache.get_seq_length()
             positions = torch.arange(P, P + L, device=embeddings.device).expand(B, L)
+        options: dict[str, Any] = {}
+        if attend is not None and cache is None and block_attention.chosen(self.lm):
+            options["blocks"] = block_attention.blocks(attend)
         output = self.lm.base_model(
             inputs_embeds=embeddings,
             attention_mask=None if attend is None else _additive(attend, embeddings.dtype),
             position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,
+            **options,
         )
         hidden: Tensor = output.last_hidden_state
         return hidden
