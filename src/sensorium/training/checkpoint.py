@@ -17,13 +17,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,20 +29,26 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sensorium.training.adaptation import frozen_modules
-from sensorium.training.run import TrainingError
+from sensorium.training.checkpoint_files import (
+    CheckpointError,
+    flush_folder,
+    naming,
+    read_json,
+    read_tensors,
+    reason,
+    remove,
+    write_json,
+    write_tensors,
+    write_text,
+)
 
 FORMAT = 1
 STEP = re.compile(r"step-(\d{8,})")
 ADAPTER = ".lora_"  # in names of weights that were added to a module and so have no source, learning or not
 LIBRARIES = ("sensorium", "torch", "transformers", "accelerate", "safetensors", "numpy")
-
-
-class CheckpointError(TrainingError):
-    """A checkpoint that cannot be written, read, or used with this model: which file, why, what to do."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def save(
     fresh = checkpoints / f".{final.name}.{os.getpid()}.part"
     try:
         (fresh / "state").mkdir(parents=True)
-        _write_json(
+        write_json(
             fresh / "system.json",
             {
                 "format": FORMAT,
@@ -156,24 +160,24 @@ def save(
                 "versions": _versions(),
             },
         )
-        _write_tensors(fresh / "model.safetensors", weights, fresh / "system.json")
+        write_tensors(fresh / "model.safetensors", weights, fresh / "system.json")
         for name, tensors in state_tensors.items():
-            _write_tensors(fresh / "state" / name, tensors, fresh / "system.json")
+            write_tensors(fresh / "state" / name, tensors, fresh / "system.json")
         for name, value in state_json.items():
-            _write_json(fresh / "state" / name, value)
-        _write_text(fresh / "README.md", card)
-        _flush_folder(fresh / "state")
-        _flush_folder(fresh)
+            write_json(fresh / "state" / name, value)
+        write_text(fresh / "README.md", card)
+        flush_folder(fresh / "state")
+        flush_folder(fresh)
         fresh.rename(final)
-        _flush_folder(checkpoints)
+        flush_folder(checkpoints)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise CheckpointError(
-            f"cannot write the checkpoint of step {step} to {checkpoints}: {_reason(error)}; make room or "
+            f"cannot write the checkpoint of step {step} to {checkpoints}: {reason(error)}; make room or "
             "access there, or set another folder=…; the checkpoints before it are whole"
         ) from error
     for _, old in finished(checkpoints)[:-keep]:
-        _remove(old)
+        remove(old)
     return final
 
 
@@ -181,10 +185,10 @@ def write_card(checkpoint: Path, card: str) -> None:
     """Replace the model card of a written checkpoint, atomically (its scores come after its weights)."""
     fresh = checkpoint / f".README.{os.getpid()}.part"
     try:
-        _write_text(fresh, card)
+        write_text(fresh, card)
         fresh.replace(checkpoint / "README.md")
     except OSError as error:
-        raise CheckpointError(f"cannot write the model card to {checkpoint}: {_reason(error)}") from error
+        raise CheckpointError(f"cannot write the model card to {checkpoint}: {reason(error)}") from error
 
 
 def finished(checkpoints: Path) -> list[tuple[int, Path]]:
@@ -224,7 +228,7 @@ def read(folder: str | Path) -> Checkpoint:
     """Read system.json of a checkpoint or of a run's newest one. Raises CheckpointError."""
     folder = find(folder)
     about = read_json(folder / "system.json")
-    with _named(folder / "system.json"):
+    with naming(folder / "system.json"):
         if about["format"] != FORMAT:
             raise CheckpointError(
                 f"{folder} has checkpoint format {about['format']}, this version reads {FORMAT}; use the "
@@ -313,31 +317,6 @@ def check_frozen(checkpoint: Checkpoint, model: nn.Module, saved: set[str]) -> N
             )
 
 
-def read_json(file: Path) -> Any:
-    """A checkpoint's JSON file. Raises CheckpointError."""
-    with _named(file):
-        return json.loads(file.read_text(encoding="utf-8"))
-
-
-def read_tensors(file: Path) -> dict[str, Tensor]:
-    """A checkpoint's safetensors file. Raises CheckpointError."""
-    with _named(file):
-        return load_file(file)
-
-
-@contextmanager
-def _named(file: Path) -> Iterator[None]:
-    """Say which file could not be read."""
-    try:
-        yield
-    except (OSError, SafetensorError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"cannot read {file}: {_reason(error)}; the checkpoint is damaged or incomplete: copy it again, "
-            f"or delete {file.parent.parent if file.parent.name == 'state' else file.parent} to use the one "
-            "before it"
-        ) from error
-
-
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """Persistent tensors by name, a shared one once, parameters as parameters."""
     found: dict[str, Tensor] = {}
@@ -361,44 +340,6 @@ def _part(name: str, parts: Iterable[str]) -> str | None:
 
 def _has_source(module: nn.Module) -> bool:
     return isinstance(getattr(module, "source", None), str)
-
-
-def _write_tensors(file: Path, tensors: Mapping[str, Tensor], like: Path) -> None:
-    """like: a file whose access rights to take; safetensors lets only the owner read."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
-    with open(file, "rb") as written:
-        os.fsync(written.fileno())
-    shutil.copymode(like, file)
-
-
-def _write_json(file: Path, value: Any) -> None:
-    _write_text(file, json.dumps(value, indent=1, allow_nan=False) + "\n")
-
-
-def _write_text(file: Path, text: str) -> None:
-    with open(file, "w", encoding="utf-8") as written:
-        written.write(text)
-        written.flush()
-        os.fsync(written.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove(checkpoint: Path) -> None:
-    """Under a hidden name first: a process killed while deleting must not leave half a checkpoint either."""
-    going = checkpoint.with_name(f".{checkpoint.name}.{os.getpid()}.part")
-    checkpoint.rename(going)
-    shutil.rmtree(going)
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or f"{type(error).__name__}: {error}")
 
 
 def _some(names: list[str]) -> str:
