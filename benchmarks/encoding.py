@@ -13,17 +13,16 @@ processor's time grow, medians of the ratios of the pairs, and the least cosine 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import turns
+from turns import Side
 
 KINDS = ("image", "text", "long text", "audio")
 AS_IT_IS = "as it is"
@@ -69,7 +68,7 @@ def encoder_of(kind: str, away: str) -> Any:
 
 
 def serve(kind: str, away: str, number: int, vectors: Path) -> None:
-    """Answers each line of standard input with the seconds that one encoding took."""
+    """Takes turns at encoding."""
     from sensorium import speed
 
     if away.startswith("the allocator"):
@@ -84,48 +83,21 @@ def serve(kind: str, away: str, number: int, vectors: Path) -> None:
         encoder.length = lambda item: 1
     dtype = torch.float32 if away.startswith("bf16") else None
     np.save(vectors, encoder.encode(media, what="pooled", dtype=dtype).pooled.numpy())
-    print("ready", flush=True)
-    for _ in sys.stdin:
+
+    def turn() -> tuple[float, float]:
+        """Seconds of the clock and of the processor."""
         started, worked = time.perf_counter(), time.process_time()
         encoder.encode(media, what="pooled", dtype=dtype)
-        print(json.dumps([time.perf_counter() - started, time.process_time() - worked]), flush=True)
+        return time.perf_counter() - started, time.process_time() - worked
+
+    turns.serve(turn)
 
 
-class Side:
-    """A process that serves."""
-
-    def __init__(self, kind: str, away: str, number: int, folder: Path) -> None:
-        self.vectors = folder / f"{kind} {len(list(folder.iterdir()))}.npy"
-        command = [sys.executable, __file__, "--serve", kind, away, str(number), str(self.vectors)]
-        environment = os.environ | {"SENSORIUM_FAST": "0" if away.startswith("all of it") else "1"}
-        self.process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._answer()
-
-    def _answer(self) -> str:
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"{' '.join(map(str, self.process.args))}: ended early; run it to see why")
-        return line
-
-    def turn(self) -> tuple[float, float]:
-        """Seconds of the clock and of the processor."""
-        assert self.process.stdin
-        print(file=self.process.stdin, flush=True)
-        clock, cpu = json.loads(self._answer())
-        return clock, cpu
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
+def side(kind: str, away: str, number: int, folder: Path) -> tuple[Side, Path]:
+    """A process that encodes, and where it writes its vectors."""
+    vectors = folder / f"{kind} {len(list(folder.iterdir()))}.npy"
+    arguments = [__file__, "--serve", kind, away, str(number), str(vectors)]
+    return Side(arguments, {"SENSORIUM_FAST": "0" if away.startswith("all of it") else "1"}), vectors
 
 
 # ---- both sides ----------------------------------------------------------------------------------------
@@ -133,19 +105,19 @@ class Side:
 
 def compare(kind: str, number: int, rounds: int, chosen: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        whole = Side(kind, AS_IT_IS, number, Path(scratch))
+        whole, whole_vectors = side(kind, AS_IT_IS, number, Path(scratch))
         rates = []
         for away, kinds in AWAY.items():
             if kind not in kinds or not any(away.startswith(start) for start in chosen):
                 continue
-            other = Side(kind, away, number, Path(scratch))
+            other, other_vectors = side(kind, away, number, Path(scratch))
             pairs = [(whole.turn(), other.turn()) for _ in range(rounds)]
             other.close()
             rates += [number / cpu for (_, cpu), _ in pairs]
             slower, dearer = (
                 statistics.median(without[clock] / of[clock] for of, without in pairs) for clock in (0, 1)
             )
-            x, y = np.load(whole.vectors), np.load(other.vectors)
+            x, y = np.load(whole_vectors), np.load(other_vectors)
             cosine = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
             print(f"{kind:10} without {away:40}{slower:9.2f}{dearer:9.2f}{cosine.min():14.4f}", flush=True)
         whole.close()
