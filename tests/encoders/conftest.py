@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from few_words import few_words
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.encoders.audio import WhisperEncoder
@@ -23,25 +23,7 @@ def _seed():
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
     """Words to ids as listed in WORDS, between <s> and </s>."""
-    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    inner.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
-
-
-@pytest.fixture
-def texts() -> list[str]:
-    return ["the red cat sleeps", "dog", "a blue ship runs the red dog a loud cat"]
-
-
-@pytest.fixture
-def pictures() -> list[np.ndarray]:
-    random = np.random.default_rng(0)
-    return [random.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 60), (64, 64), (97, 33))]
+    return few_words(WORDS)
 
 
 @pytest.fixture

@@ -1,0 +1,20 @@
+"""What tests of several rooms put in. Lets them import `few_words`."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def texts() -> list[str]:
+    return ["the red cat sleeps", "dog", "a blue ship runs the red dog a loud cat"]
+
+
+@pytest.fixture
+def pictures() -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 60), (64, 64), (97, 33))]
