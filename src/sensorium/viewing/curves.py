@@ -17,6 +17,7 @@ import numpy as np
 from sensorium.viewing.names import readable
 from sensorium.viewing.svg import Frame, legend
 
+MAIN = ("R@1", "top-1", "accuracy")  # the ends of the names of the scores that are drawn
 POINTS = 240  # of a curve; more steps are drawn as means, with a band from the least to the largest
 KINDS = ("c0", "c1", "c2", "c3", "c4", "c5")
 
@@ -50,7 +51,7 @@ def curves(history: History) -> str:
         if "scores" in r
     ]
     if len(scored) > 1:
-        wanted = [name for name in scored[-1] if name.endswith(("R@1", "top-1"))][: len(KINDS)]
+        wanted = [name for name in scored[-1] if name.endswith(MAIN)][: len(KINDS)]
         found = _series(scored, lambda name: name in wanted)
         if found:
             plots.append(_panel("Scores during training", found, percent=True))
