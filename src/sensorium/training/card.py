@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sensorium.evaluation.generated import BLIND
 from sensorium.training.preflight import Preflight
 from sensorium.training.run import Run
 
@@ -83,14 +84,22 @@ def _scores(evaluation: tuple[int, Mapping[str, Mapping[str, Any]]] | None, step
     ]
     for name, score in scores.items():
         low, high = _number(score.get("low")), _number(score.get("high"))
-        cells = [_number(score.get(field)) for field in ("value", "blind", "chance", "closed_form", "n")]
+        others = [score.get(field) for field in ("chance", "closed_form", "n")]
+        cells = [_number(value) for value in (score.get("value"), _blind(score), *others)]
         lines.append(f"| {name} | {cells[0]} | {low} – {high} | {' | '.join(cells[1:])} |")
     lines += [
         "",
         "*Blind* is the same evaluation with the media withheld or shuffled: what a model that sees nothing "
-        "gets.",
+        "gets; of several such numbers (media withheld, media shuffled, the most frequent answer), the best.",
     ]
     return lines
+
+
+def _blind(score: Mapping[str, Any]) -> float | None:
+    """The best of the blind numbers that a score has."""
+    found = [score[field] for field in ("blind", *BLIND) if score.get(field) is not None]
+    best = min if score.get("unit") == "error" else max
+    return best(found, default=None)
 
 
 def _number(value: Any) -> str:
