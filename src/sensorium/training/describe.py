@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from sensorium.data.sample import Batch, Sample
+from sensorium.data.tokens import TokenBatch
 from sensorium.features import Features
 from sensorium.media import Source
 
@@ -17,8 +18,13 @@ SHOWN = 6  # values, ids or items shown of many
 
 
 def ids(batch: Any, rows: Iterable[int]) -> str:
-    """Which samples a batch is made of: their ids, or their places in the data."""
-    return f"samples {_some(batch.ids)}" if isinstance(batch, Batch) else f"items {_some(rows)} of the data"
+    """Which samples a batch is made of: their ids, their conversations' names, or their places in the data."""
+    if isinstance(batch, Batch):
+        return f"samples {_some(batch.ids)}"
+    places = f"items {_some(rows)} of the data"
+    # An item may be several conversations, and a name no more than a number in the batch: so both.
+    named = isinstance(batch, TokenBatch) and batch.names
+    return f"{places} ({_some(batch.names)})" if named else places
 
 
 def batch(batch: Any, rows: Iterable[int]) -> str:
