@@ -178,7 +178,7 @@ class Collator:
                 f"column {name!r} of record {sample.id!r} holds {declared}, but its encoder takes "
                 f"{modality}: read the data with columns={{{name!r}: {modality!r}}} or choose another encoder"
             )
-        media = sample.columns[name]
+        media: Any = sample.columns[name]  # of that modality, so no messages
         if isinstance(media, Source):
             try:
                 media = media.decode(limits=self.limits, **self.decoding.get(name, {}))

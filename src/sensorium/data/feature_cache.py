@@ -195,7 +195,7 @@ class FeatureCache:
             raise ValueError(
                 f"column {column!r} holds {sorted(wrong)}, but its encoder takes {encoder.modality}"
             )
-        media = [sample.columns[column] for sample in having]
+        media: list[Any] = [sample.columns[column] for sample in having]  # of that modality, so no messages
         return self.features(
             encoder, media, what, ids=[sample.id for sample in having], column=column, **options
         )

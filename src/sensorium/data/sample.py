@@ -5,7 +5,7 @@ readers -> Sample -> (prepare) -> Batch -> model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,21 +15,25 @@ from torch import Tensor
 from sensorium.features import Features
 from sensorium.media import Media, Source
 
+Messages = Sequence[Mapping[str, Any]]  # as `conversation.parse` takes them
+
 
 @dataclass(frozen=True)
 class Sample:
     """One record.
 
     id:       unique in its data set
-    columns:  media by column name, decoded or still a `Source`; a missing one is absent, never None
-    modality: the modality of every column of the data set, also of the ones that this record lacks
+    columns:  by column name, media (decoded or still a `Source`), or the messages of a conversation; a missing
+              one is absent, never None
+    modality: the modality of every column of the data set, also of the ones that this record lacks; that of
+              messages is "conversation"
     meanings: what the record means, as keys (`"thing:1f600"`, `"caption:grinning face"`); records that share
               one key are positives of each other in contrastive training and equally right in retrieval
     fields:   everything that no encoder sees: labels, split, language, licence
     """
 
     id: str
-    columns: Mapping[str, Media | Source]
+    columns: Mapping[str, Media | Source | Messages]
     modality: Mapping[str, str]
     meanings: tuple[str, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
