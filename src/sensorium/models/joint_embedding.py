@@ -98,6 +98,11 @@ class JointEmbedding(nn.Module):
         return tuple(self.encoders)
 
     @property
+    def by_column(self) -> dict[str, Any]:
+        """The encoders by column as a plain mapping, for what prepares and caches media."""
+        return dict(self.encoders.items())
+
+    @property
     def modality(self) -> dict[str, str]:
         """The modality of every column, by its name."""
         return {column: str(encoder.modality) for column, encoder in self.encoders.items()}

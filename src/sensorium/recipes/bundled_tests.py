@@ -86,16 +86,16 @@ class BundledTests:
         limit: int | None = None,
         progress: bool = True,
     ) -> BundledTests:
-        sets = {}
+        sets, encoders = {}, model.by_column
         for name in names:
             samples = TESTS[name](language)[:limit]
             columns = [c for c in model.columns if any(c in sample.columns for sample in samples)]
-            cached = {c: cache.of_samples(model.encoders[c], samples, c, progress=progress) for c in columns}  # type: ignore[arg-type]
+            cached = {c: cache.of_samples(encoders[c], samples, c, progress=progress) for c in columns}
             classes = tuple(dict.fromkeys(str(sample.columns["text"]) for sample in samples))
             prompts = None
             if name.startswith("emoji"):
                 texts = [template.format(caption) for caption in classes for template in TEMPLATES]
-                prompts = cache.features(model.encoders["text"], texts, progress=progress)  # type: ignore[arg-type]
+                prompts = cache.features(encoders["text"], texts, progress=progress)
             sets[name] = TestSet(samples, cached, classes, prompts)
         return cls(sets)
 

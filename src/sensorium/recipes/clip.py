@@ -77,7 +77,7 @@ def clip(
         system_args={"size": size, "tokenizer": tokenizer},
         model=model,
         data=range(len(samples)),
-        collate=Collator(model.encoders, augment={"image": seen_anew}, samples=samples),  # type: ignore[arg-type]
+        collate=Collator(model.by_column, augment={"image": seen_anew}, samples=samples),
         objectives=[InfoNCE()],
         batch_size=min(batch_size, len(samples)),
         epochs=epochs,

@@ -95,7 +95,7 @@ def joint_embedding(
         system_args={"rank": rank},
         model=model,
         data=range(len(train)),
-        collate=Collator(model.encoders, cached=cached, samples=train),  # type: ignore[arg-type]
+        collate=Collator(model.by_column, cached=cached, samples=train),
         objectives=[InfoNCE()],
         freeze=["encoders.*", "heads.*.canonical", "log_scale", *(f"heads.{column}" for column in untrained)],
         batch_size=min(batch_size, len(train)),

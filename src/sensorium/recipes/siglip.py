@@ -56,6 +56,6 @@ def siglip(
         system="siglip",
         system_args={"size": size, "tokenizer": tokenizer},
         model=model,
-        collate=Collator(model.encoders, augment=theirs.augment, samples=theirs.samples),  # type: ignore[arg-type]
+        collate=Collator(model.by_column, augment=theirs.augment, samples=theirs.samples),
         objectives=[SigLIP()],
     )
