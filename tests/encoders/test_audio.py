@@ -83,6 +83,31 @@ def test_a_long_sound_is_cut_and_reported(caplog):
     assert "1 of 2 sounds are longer than 1 s" in caplog.text
 
 
+def test_tokens_are_counted_as_they_are_encoded(sounds):
+    """What a conversation lays out for a sound must be what it becomes."""
+    whisper = {
+        "d_model": 32,
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_attention_heads": 2,
+    }
+    small = {"width": 32, "layers": 1, "heads": 2, "inner": 32, "positions": 40}
+    expected = {
+        "trimmed": (WhisperEncoder(**small), [28, 40, 16, 2]),  # 20 ms a token, at most 40
+        "padded": (WhisperEncoder(**small, padded=True), [40] * 4),
+        "whisper": (
+            TransformersAudioEncoder.from_config(hf.WhisperConfig(**whisper, max_source_positions=50)),
+            [28, 45, 16, 2],
+        ),
+        "waves": (TransformersAudioEncoder.from_config(hf.Wav2Vec2Config(**TINY, **WAVES)), [55, 90, 31, 3]),
+        "clap": (TransformersAudioEncoder.from_config(hf.ClapAudioConfig(**CLAP)), [64] * 4),
+    }
+    for kind, (encoder, counts) in expected.items():
+        assert encoder.encode(sounds).mask.sum(1).tolist() == counts, kind
+        assert [encoder.token_count(sound) for sound in sounds] == counts, kind
+
+
 def _write_ctranslate2(file, arrays: dict[str, np.ndarray], version: int = 6) -> None:
     def text(s: str) -> bytes:
         return struct.pack("<H", len(s) + 1) + s.encode() + b"\0"

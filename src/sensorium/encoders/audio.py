@@ -102,6 +102,18 @@ class TransformersAudioEncoder(Encoder):
     def length(self, media: Audio) -> int:
         return len(media.samples) * self.rate // media.rate if self.kind in WAVEFORM else 1
 
+    def token_count(self, media: Audio) -> int:
+        samples = self.prepare([media])["samples"]
+        if self.kind in WAVEFORM:
+            return int(self.model._get_feat_extract_output_lengths(samples))
+        if self.kind == "whisper":
+            return int(self._heard(samples, self.model.config.max_source_positions))
+        return super().token_count(media)
+
+    def _heard(self, samples: Tensor, tokens: int) -> Tensor:
+        """How many of Whisper's tokens hold sound, of as many as its window has."""
+        return (samples * tokens / self.extractor.n_samples).ceil().clamp(min=1)
+
     def prepare(self, media: Sequence[Audio]) -> dict[str, Tensor]:
         """Sounds -> {"sound": float32[B, …], "samples": int64[B], "truncated": bool[B]}.
 
@@ -145,8 +157,7 @@ class TransformersAudioEncoder(Encoder):
         elif self.kind == "whisper":
             tokens = self.model(sound).last_hidden_state
             T = tokens.shape[1]
-            real = (samples * T / self.extractor.n_samples).ceil().clamp(min=1)
-            mask = torch.arange(T, device=sound.device) < real[:, None]
+            mask = torch.arange(T, device=sound.device) < self._heard(samples, T)[:, None]
             return Features(tokens, mask, masked_mean(tokens, mask))
         else:
             out = self.model(sound)

@@ -40,6 +40,7 @@ class Encoder(nn.Module):
         self.config = {}
         self._fast: tuple[Any, Encoder] | None = None  # (weight state, dtype) -> copy that encodes
         self._identity: tuple[Any, str] | None = None  # weight state -> identity
+        self._tokens: int | None = None  # what every item becomes
 
     def prepare(self, media: Sequence[Any]) -> dict[str, Tensor]:
         """Decoded media -> tensors with one row an item. Runs in loader workers; needs no weights."""
@@ -51,6 +52,16 @@ class Encoder(nn.Module):
     def length(self, media: Any) -> int:
         """How long an item is, for batches of like length. Encoders of fixed-size inputs return 1."""
         return 1
+
+    def token_count(self, media: Any) -> int:
+        """How many real tokens an item becomes; a conversation keeps as many places for it.
+
+        As here for inputs of one size, whose count never changes: the first item is encoded and counted.
+        Encoders of inputs that vary override it.
+        """
+        if self._tokens is None:
+            self._tokens = int(self.encode([media]).mask.sum())
+        return self._tokens
 
     # ---- encoding -----------------------------------------------------------------------------------------
 

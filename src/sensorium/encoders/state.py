@@ -64,6 +64,9 @@ class StateEncoder(Encoder):
         self.config = {"schema": list(self.schema), "by_object": by_object, "width": width}
         self.preparation = f"the numbers {', '.join(self.schema)}"
 
+    def token_count(self, media: np.ndarray) -> int:
+        return len(self.kinds)
+
     def prepare(self, media: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """float32[D] states -> {"state": float32[B, D]}. Raises ValueError for another length or for nan."""
         rows = [np.asarray(state, np.float32) for state in media]

@@ -34,6 +34,9 @@ class FrameEncoder(Encoder):
     def length(self, media: Video) -> int:
         return len(media.frames)
 
+    def token_count(self, media: Video) -> int:
+        return len(media.frames)
+
     def prepare(self, media: Sequence[Video]) -> dict[str, Tensor]:
         """Clips -> what the picture encoder prepares, [B, F, …], and "mask": bool[B, F], the real frames."""
         counts = [len(video.frames) for video in media]

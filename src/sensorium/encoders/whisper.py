@@ -121,6 +121,15 @@ class WhisperEncoder(Encoder):
     def length(self, media: Audio) -> int:
         return 1 if self.padded else len(media.samples) * RATE // media.rate
 
+    def token_count(self, media: Audio) -> int:
+        return self._tokens_of(len(at_rate(media, RATE)))
+
+    def _tokens_of(self, samples: int) -> int:
+        """Of so many samples at 16 kHz."""
+        if self.padded:
+            return self.positions
+        return min(self.positions, max(1, math.ceil(samples / SAMPLES_PER_TOKEN)))
+
     def prepare(self, media: Sequence[Audio]) -> dict[str, Tensor]:
         """Sounds -> {"mel": float32[B, mels, 2·T], "mask": bool[B, T], "truncated": bool[B]}; T · 20 ms."""
         longest = self.positions * SAMPLES_PER_TOKEN
@@ -130,9 +139,7 @@ class WhisperEncoder(Encoder):
             logger.warning(
                 "%d of %d sounds are longer than %g s and were cut", truncated.sum(), len(waves), self.seconds
             )
-        tokens = [min(self.positions, max(1, math.ceil(len(wave) / SAMPLES_PER_TOKEN))) for wave in waves]
-        if self.padded:
-            tokens = [self.positions] * len(waves)
+        tokens = [self._tokens_of(len(wave)) for wave in waves]
         mel = torch.zeros(len(waves), self.mels, 2 * max(tokens))
         mask = torch.zeros(len(waves), max(tokens), dtype=torch.bool)
         for row, (wave, count) in enumerate(zip(waves, tokens, strict=True)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -119,10 +119,32 @@ class MultimodalLM(nn.Module):
         projected: Features = self.projectors[name](inputs)
         return projected
 
+    def lengths(self) -> dict[str, int | Callable[[Any], int]]:
+        """By name, the positions that a medium takes, as `data.Renderer` wants them: a number where the projector
+        writes always as many tokens, else a function of the medium (decoded, or its Features of one row)."""
+        parts: Any = self.projectors.items()
+        return {
+            name: TokenCount(self.encoders[name], part) if part.length is None else int(part.length)
+            for name, part in parts
+        }
+
     def logits(self, hidden: Tensor) -> Tensor:
         """float[…, D] -> float[…, V]"""
         logits: Tensor = self.backbone.logits(hidden)
         return logits
+
+
+@dataclass(frozen=True)
+class TokenCount:
+    """How many positions a medium takes whose tokens are as many as its length asks for."""
+
+    encoder: Any
+    projector: Any
+
+    def __call__(self, medium: Any) -> int:
+        """medium: decoded, or the encoder's Features of it, one row"""
+        encoded = int(medium.mask.sum()) if isinstance(medium, Features) else self.encoder.token_count(medium)
+        return int(self.projector.length_of(encoded))
 
 
 def _learns(module: nn.Module) -> bool:

@@ -99,8 +99,7 @@ def scene_questions(
 def collator(model: MultimodalLM, jitter: Jitter | None = None) -> ConversationCollator:
     """Conversations -> TokenBatch, for a model that sees pictures."""
     encoders: dict[str, Any] = dict(model.encoders.items())
-    lengths = {name: projector.length for name, projector in model.projectors.items()}
-    renderer = Renderer(model.backbone.tokenizer, lengths, model.template)  # type: ignore[arg-type]
+    renderer = Renderer(model.backbone.tokenizer, model.lengths(), model.template)
     return ConversationCollator(renderer, encoders, augment={"image": jitter} if jitter else None)
 
 
