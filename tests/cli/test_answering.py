@@ -62,6 +62,20 @@ def test_ask_prints_the_answer(assistant, folder, capsys, monkeypatch):
     assert capsys.readouterr().out.strip() == answering.CONTROL.sub("", expected).strip()
 
 
+def test_ask_prints_what_beams_find(assistant, folder, capsys, monkeypatch):
+    monkeypatch.setattr(answering, "load_assistant", lambda checkpoint, precision: assistant)
+    main(["ask", "x", "what?", "--image", "a.png", "--max-tokens", "9", "--beams", "3"])
+    expected = assistant.ask("what?", image="a.png", max_tokens=9, beams=3)
+    assert capsys.readouterr().out.strip() == answering.CONTROL.sub("", expected).strip()
+
+
+def test_options_are_refused_before_a_model_is_opened(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["ask", "nowhere", "what?", "--temperature", "-1"])
+    assert stopped.value.code == 2
+    assert "temperature=-1.0; expected 0" in capsys.readouterr().err
+
+
 def test_an_empty_question_is_refused_before_a_model_is_opened(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["ask", "nowhere", " "])

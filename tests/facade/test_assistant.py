@@ -184,3 +184,5 @@ def test_beams_and_stop_strings_work_in_a_chat(assistant):
 def test_precision_is_for_llamas():
     with pytest.raises(ValueError, match="this language model is a 'gpt2'; leave it at 'auto'"):
         Assistant(model_of("gpt2"), precision="int4")
+    with pytest.raises(ValueError, match="'int3'; expected one of auto, fp32"):
+        Assistant(model_of("gpt2"), precision="int3")

@@ -13,6 +13,7 @@ from sensorium.data.conversation import ConversationError
 from sensorium.facade import Assistant, Chat, load_assistant
 from sensorium.facade.assistant import message
 from sensorium.media import Source, modality_of
+from sensorium.models.decoding import Decoding
 
 HELP = """\
   a question                   what was said before is remembered
@@ -33,7 +34,8 @@ def ask_once(
     checkpoint: Path, question: str, media: Mapping[str, Any], precision: str, options: Mapping[str, Any]
 ) -> None:
     """Print the answer as it is written. Raises ValueError for what cannot be asked."""
-    message(question)  # refused before a model is opened
+    message(question)  # these two are refused before a model is opened
+    Decoding(**options)
     assistant = load_assistant(checkpoint, precision)
     _print_pieces(assistant.ask(question, stream=True, **media, **options))
 

@@ -12,6 +12,7 @@ import torch
 
 from sensorium import speed
 from sensorium.backbones.fast_llama import FastLlama
+from sensorium.backbones.packed_linear import PRECISIONS
 from sensorium.data.conversation import ConversationError
 from sensorium.facade.chat import Chat
 from sensorium.facade.prompt import Messages, Prompt, PromptReader, Seen
@@ -175,7 +176,7 @@ class Assistant:
         prompt = self.prompt(messages)
         if how.beams > 1:
             text = decode(self.engine, prompt.embeddings, how=how).texts[0].strip()
-            return iter([text]) if streamed else text
+            return (piece for piece in [text] if piece) if streamed else text
         pieces = stream(self.engine, prompt.embeddings, how)
         return pieces if streamed else "".join(pieces).strip()
 
@@ -204,6 +205,8 @@ def _several(modality: str, given: Any) -> list[Any]:
 
 def _engine(backbone: Any, precision: str) -> Any:
     """What decodes: a repacked copy where the model is a Llama, else the backbone itself."""
+    if precision not in ("auto", *PRECISIONS):
+        raise ValueError(f"precision={precision!r}; expected one of auto, {', '.join(PRECISIONS)}")
     fits = FastLlama.fits(backbone)
     if precision == "auto":
         if not fits or not speed.enabled():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from sensorium.models.reading import CausalReader, EncoderDecoderReader, Reader, context_of, left_padded
 from sensorium.models.text_pieces import TextPieces
+
+MOST_BEAMS = 64  # each has keys and values of its own
+MOST_SEED = 1 << 62  # generators take 64 bits, and rows of a batch count on from it
 
 
 class DecodingError(ValueError):
@@ -49,10 +53,14 @@ class Decoding:
                 raise DecodingError(message)
 
         check(self.max_tokens >= 1, f"max_tokens={self.max_tokens}; expected at least 1")
-        check(self.temperature >= 0, f"temperature={self.temperature}; expected 0 (greedy) or more")
+        check(0 <= self.temperature < inf, f"temperature={self.temperature}; expected 0 (greedy) or more")
         check(self.top_k >= 0, f"top_k={self.top_k}; expected 0 (all tokens) or more")
         check(0 < self.top_p <= 1, f"top_p={self.top_p}; expected above 0 and up to 1")
-        check(self.beams >= 1, f"beams={self.beams}; expected at least 1")
+        check(1 <= self.beams <= MOST_BEAMS, f"beams={self.beams}; expected 1 to {MOST_BEAMS}")
+        check(
+            self.seed is None or 0 <= self.seed < MOST_SEED,
+            f"seed={self.seed}; expected 0 to {MOST_SEED - 1}",
+        )
         check(
             self.beams == 1 or self.temperature == 0,
             f"beams={self.beams} with temperature={self.temperature}; beams take the likeliest: drop one of them",
