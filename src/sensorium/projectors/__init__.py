@@ -4,6 +4,7 @@ from sensorium.projectors.canonical import CanonicalHead
 from sensorium.projectors.linear import LinearHead, LinearProjector
 from sensorium.projectors.mlp import MlpHead, MlpProjector
 from sensorium.projectors.pooling import DropFirst, FrameStacking, GridPooling, PixelShuffle
+from sensorium.projectors.prefix import PrefixProjector
 from sensorium.projectors.projector import Chain, Projector
 from sensorium.projectors.qformer import QFormer
 from sensorium.projectors.resampler import PerceiverResampler
@@ -20,6 +21,7 @@ __all__ = [
     "MlpProjector",
     "PerceiverResampler",
     "PixelShuffle",
+    "PrefixProjector",
     "Projector",
     "QFormer",
 ]
