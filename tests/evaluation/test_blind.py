@@ -38,6 +38,13 @@ def test_withheld_takes_the_media_out_and_leaves_every_word() -> None:
     assert withheld(conversation) == asked()
     assert withheld(conversation, ["image"]) == asked(sound("b"))
     assert conversation == asked(picture("a"), sound("b"))  # untouched
+    words_between = [{"role": "user", "content": [picture("a"), "is this", picture("b")]}]
+    assert withheld(words_between) == [{"role": "user", "content": ["is this"]}]
+    assert swapped(words_between, asked(picture("x")))[0]["content"] == [
+        picture("x"),
+        "is this",
+        picture("x"),
+    ]
 
 
 def test_swapped_gives_each_part_the_other_s_of_its_modality() -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 
+from sensorium.data.conversation import ConversationError, media_key, parse
 from sensorium.data.feature_cache import FeatureCache
 from sensorium.data.quarantine import Quarantine
 from sensorium.data.readers import read
 from sensorium.data.readers.conversations import read_conversations
+from sensorium.data.sample import Sample
 from sensorium.evaluation import generated, scores
 from sensorium.evaluation.answers import ExactMatch
-from sensorium.evaluation.blind import Blind, beside_blind
+from sensorium.evaluation.blind import Blind, beside_blind, media_parts
 from sensorium.evaluation.generated import GeneratedScore
 from sensorium.evaluation.retrieval import Embedded, between
 from sensorium.evaluation.scores import Score
@@ -29,6 +31,8 @@ QUARANTINE = Path("quarantine.jsonl")
 
 def evaluate_checkpoint(checkpoint: Path, data: str, out: Path | None, limit: int | None) -> None:
     """Print the scores of a checkpoint on bundled or on the user's own data."""
+    if limit is not None and limit < 1:
+        raise ValueError(f"--limit {limit}; expected at least 1")
     model = load(checkpoint)
     found: dict[str, Any]
     if isinstance(model, Assistant):
@@ -56,11 +60,36 @@ def score_answers(assistant: Assistant, data: str, limit: int | None) -> dict[st
         raise ValueError(
             f"{data!r} is for searching, this checkpoint answers questions; give 'scenes' or a file of conversations"
         )
-    asked: list[Any] = [sample.columns["messages"] for sample in islice(read_conversations(Path(data)), limit)]
-    prompts: list[Any] = [messages[:-1] for messages in asked]
-    right = ExactMatch([str(messages[-1]["content"]) for messages in asked])
-    blind = Blind.of(assistant.answers, prompts, media=list(range(len(prompts))), shuffles=1)
-    return beside_blind(right, assistant.answers(prompts), blind)
+    if not Path(data).is_file():
+        raise ValueError(
+            f"{data}: got no file; expected 'scenes', or a .json or .jsonl file of conversations"
+        )
+    samples = list(islice(read_conversations(Path(data)), limit))
+    asked = [_asked(sample) for sample in samples]
+    prompts, answers = [messages for messages, _ in asked], [answer for _, answer in asked]
+    # Questions about the same media are one for the interval, and are not shown each other's as another's.
+    shown = [
+        tuple(media_key(part[part["type"]]) for part in media_parts(messages)) or number
+        for number, messages in enumerate(prompts)
+    ]
+    place = {key: number for number, key in enumerate(dict.fromkeys(shown))}
+    several = len(place) > 1
+    blind = Blind.of(assistant.answers, prompts, shown, shuffles=int(several))
+    groups = [place[key] for key in shown] if several else None
+    return beside_blind(ExactMatch(answers), assistant.answers(prompts), blind, groups=groups)
+
+
+def _asked(sample: Sample) -> tuple[list[dict[str, Any]], str]:
+    """A conversation -> what stands before its last answer, and that. Raises ValueError for one without it."""
+    messages: Any = sample.columns["messages"]
+    *before, last = parse(messages, sample.id)
+    answer = "".join(part for part in last.parts if isinstance(part, str)).strip()
+    if last.role != "assistant" or not answer or not before or before[-1].role != "user":
+        raise ConversationError(
+            f"{sample.id}: got the roles {', '.join(turn.role for turn in (*before, last))}; expected a question "
+            "and, as the last message, the assistant's right answer in words"
+        )
+    return messages[:-1], answer
 
 
 def score_searches(space: SharedSpace, data: str, limit: int | None) -> dict[str, Score]:

@@ -110,7 +110,7 @@ def withheld(conversation: Conversation, modalities: Iterable[str] | None = None
         content = message["content"]
         if not isinstance(content, str):
             content = [
-                p for p in content if p["type"] == "text" or (gone is not None and p["type"] not in gone)
+                p for p in content if _type(p) == "text" or (gone is not None and _type(p) not in gone)
             ]
         made.append({**message, "content": content})
     return made
@@ -131,7 +131,7 @@ def swapped(conversation: Conversation, other: Conversation) -> list[dict]:
         if not isinstance(content, str):
             parts = []
             for part in content:
-                kind = part["type"]
+                kind = _type(part)
                 if kind == "text":
                     parts.append(part)
                 elif kind in offered:
@@ -145,7 +145,12 @@ def swapped(conversation: Conversation, other: Conversation) -> list[dict]:
 def media_parts(conversation: Conversation) -> list[Mapping]:
     """All parts of a conversation that are not text, in order."""
     contents = (m["content"] for m in conversation if not isinstance(m["content"], str))
-    return [part for content in contents for part in content if part["type"] != "text"]
+    return [part for content in contents for part in content if _type(part) != "text"]
+
+
+def _type(part: Mapping | str) -> str:
+    """A part may be a text by itself."""
+    return "text" if isinstance(part, str) else part["type"]
 
 
 def deranged(media: Sequence[Hashable], seed: int = 0) -> np.ndarray:
