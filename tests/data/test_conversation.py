@@ -55,6 +55,7 @@ def test_parsing_keeps_order_and_names():
             [{"role": "robot", "content": "x"}],
             "message 1: unknown role 'robot'; expected one of system, user",
         ),
+        (chat.said("caf\udce9?"), "message 1: got a text with '.udce9', which is no character"),
         ([{"content": "x"}], "message 1: got keys \\['content'\\]"),
         (chat.said([{"type": "smell", "smell": 1}]), "message 1, part 1: unknown type 'smell'"),
         (chat.said(["a", {"type": "image"}]), "part 2: a part of type 'image' needs the key 'image'"),

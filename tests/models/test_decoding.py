@@ -237,9 +237,11 @@ def test_a_full_context_is_refused_and_a_nearly_full_one_ends_by_length():
         ({"temperature": -1}, "temperature=-1"),
         ({"top_p": 0}, "top_p=0"),
         ({"beams": 2, "temperature": 1}, "drop one of them"),
+        ({"max_tokens": "5"}, "max_tokens='5'; expected a whole number"),
+        ({"temperature": None}, "temperature=None; expected a number"),
         ({"beams": 100_000}, "beams=100000; expected 1 to 64"),
         ({"temperature": float("inf")}, "temperature=inf"),
-        ({"seed": 1 << 70}, "expected 0 to"),
+        ({"seed": 1 << 70}, "expected None or a whole number from 0 to"),
         ({"stop": "x"}, "list of non-empty strings"),
     ],
 )

@@ -104,7 +104,7 @@ def _turn(message: Any, where: str) -> Turn:
     if role not in ROLES:
         raise ConversationError(f"{where}: unknown role {role!r}; expected one of {', '.join(ROLES)}")
     if isinstance(content, str):
-        return Turn(role, (content,) if content else ())
+        return Turn(role, (_words(content, where),) if content else ())
     if not isinstance(content, Sequence) or isinstance(content, bytes):
         raise ConversationError(
             f"{where}: content is {type(content).__name__}; expected a text or a list of parts"
@@ -114,7 +114,7 @@ def _turn(message: Any, where: str) -> Turn:
 
 def _part(part: Any, where: str) -> str | Medium:
     if isinstance(part, str):
-        return part
+        return _words(part, where)
     if not isinstance(part, Mapping):
         raise ConversationError(f'{where}: got {type(part).__name__}; expected {{"type": …}} or a text')
     modality = part.get("type")
@@ -129,8 +129,18 @@ def _part(part: Any, where: str) -> str | Medium:
     if modality == "text":
         if not isinstance(media, str):
             raise ConversationError(f"{where}: text is {type(media).__name__}; expected a string")
-        return media
+        return _words(media, where)
     return Medium(str(part.get("as", modality)), modality, _media(media, modality, where))
+
+
+def _words(text: str, where: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # half of a pair, or a byte of a terminal that is not UTF-8
+        raise ConversationError(
+            f"{where}: got a text with {text[error.start]!r}, which is no character; expected UTF-8"
+        ) from error
+    return text
 
 
 def _media(media: Any, modality: str, where: str) -> Any:

@@ -221,7 +221,12 @@ def letterbox(picture: np.ndarray, size: int, ground: Ground) -> np.ndarray:
 
 def check_picture(picture: object) -> None:
     """ValueError for what is no decoded picture."""
-    if not (isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,)):
+    if not (
+        isinstance(picture, np.ndarray)
+        and picture.dtype == np.uint8
+        and picture.shape[2:] == (3,)
+        and picture.size
+    ):
         got = (
             f"{picture.dtype}{list(picture.shape)}"
             if isinstance(picture, np.ndarray)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from math import inf
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -52,21 +53,32 @@ class Decoding:
             if not right:
                 raise DecodingError(message)
 
+        numbers = {
+            "max_tokens": Integral,
+            "temperature": Real,
+            "top_k": Integral,
+            "top_p": Real,
+            "beams": Integral,
+        }
+        for name, kind in numbers.items():
+            got = getattr(self, name)
+            what = "a whole number" if kind is Integral else "a number"
+            check(isinstance(got, kind), f"{name}={got!r}; expected {what}")
+        check(
+            self.seed is None or (isinstance(self.seed, Integral) and 0 <= self.seed < MOST_SEED),
+            f"seed={self.seed!r}; expected None or a whole number from 0 to {MOST_SEED - 1}",
+        )
         check(self.max_tokens >= 1, f"max_tokens={self.max_tokens}; expected at least 1")
         check(0 <= self.temperature < inf, f"temperature={self.temperature}; expected 0 (greedy) or more")
         check(self.top_k >= 0, f"top_k={self.top_k}; expected 0 (all tokens) or more")
         check(0 < self.top_p <= 1, f"top_p={self.top_p}; expected above 0 and up to 1")
         check(1 <= self.beams <= MOST_BEAMS, f"beams={self.beams}; expected 1 to {MOST_BEAMS}")
         check(
-            self.seed is None or 0 <= self.seed < MOST_SEED,
-            f"seed={self.seed}; expected 0 to {MOST_SEED - 1}",
-        )
-        check(
             self.beams == 1 or self.temperature == 0,
             f"beams={self.beams} with temperature={self.temperature}; beams take the likeliest: drop one of them",
         )
         check(
-            not isinstance(self.stop, str) and all(self.stop),
+            isinstance(self.stop, list | tuple) and all(one and isinstance(one, str) for one in self.stop),
             f"stop={self.stop!r}; expected a list of non-empty strings",
         )
 
