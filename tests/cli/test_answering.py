@@ -42,6 +42,7 @@ def folder(tmp_path, monkeypatch) -> Path:
         ("{folder}/a.png", "", ["{folder}/a.png"]),
         ("file://{folder}/my%20b.png hm", "hm", ["{folder}/my b.png"]),
         ("is c.png a good name? e.g. it's short", "is c.png a good name? e.g. it's short", []),
+        ("what is a.png ? hm ...", "what is? hm...", ["a.png"]),
         ("see https://x.org/a.png", "see https://x.org/a.png", []),
     ],
 )

@@ -170,7 +170,7 @@ def _candidates(quoted: str | None, bare: str | None) -> Iterator[tuple[str, str
     assert bare is not None
     yield bare, ""
     shorter = bare.rstrip(AFTER)
-    if shorter != bare:
+    if shorter not in ("", bare):  # a sign that stands alone is no path
         yield shorter, bare[len(shorter) :]
 
 
