@@ -14,17 +14,8 @@ from torch import Tensor, nn
 from sensorium.features import Features
 
 
-class ColumnLike(Protocol):
-    """What `forward` reads of a `data.Column`."""
-
-    @property
-    def inputs(self) -> dict[str, Tensor] | Features: ...
-    @property
-    def present(self) -> Tensor: ...
-
-
 class BatchLike(Protocol):
-    """What `forward` reads of a `data.Batch`."""
+    """What `forward` reads of a `data.Batch`: columns with `inputs` and `present`."""
 
     @property
     def columns(self) -> Mapping[str, Any]: ...
