@@ -33,6 +33,18 @@ RECIPES = {
         "sensorium.recipes.scene_questions:scene_questions",
         "a small language model that answers questions about composed scenes (stage 2)",
     ),
+    "captions": (
+        "sensorium.recipes.captions:captions",
+        "a small language model that names and describes with the help of similar pictures",
+    ),
+    "llava": (
+        "sensorium.recipes.llava:llava",
+        "a language model that sees, from conversations about pictures: your own file or the bundled captions",
+    ),
+    "blip2": (
+        "sensorium.recipes.blip2:blip2",
+        "a Q-Former that writes pictures into the prompt of a frozen language model (stage 2)",
+    ),
 }
 
 

@@ -1,0 +1,316 @@
+"""Names and captions with retrieval: the language model reads what similar pictures are called, and chooses."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from sensorium.data import bundled
+from sensorium.data.bundled import TRAIN_ARTISTS, UNSEEN_ARTIST
+from sensorium.data.choices import ChoiceBatch
+from sensorium.data.conversation_batch import CachedMedia, ConversationCollator
+from sensorium.data.feature_cache import FeatureCache
+from sensorium.data.sample import Sample
+from sensorium.encoders.text import SentenceEncoder
+from sensorium.models.multimodal_lm import MultimodalLM
+from sensorium.objectives.choice import Choice
+from sensorium.objectives.grid_naming import word_vectors
+from sensorium.recipes.neighbours import Known, Neighbours, folds, rows_where
+from sensorium.recipes.retrieval_tests import CaptionTest, NameTest
+from sensorium.recipes.scene_questions import collator
+from sensorium.systems.image_text_audio import LAYERS
+from sensorium.systems.smol_captioner import PROMPTS, smol_captioner
+from sensorium.training.run import Run
+from sensorium.weights import cache_folder
+
+VALIDATION_ARTIST = "openmoji"  # in galleries only; the language model is not trained on its drawings
+VALIDATION_FOLD = 2  # of the stamps that train
+REPEATED = 2  # times that each training stamp stands among the items: there are five times as many drawings
+PARTS = 4  # in which the training stamps are taken apart, each looked up among the others
+WRONG = 3  # answers that the right one is told from at a step
+PREFIX_RIDGE = 0.1  # of the prefix's start, in mean variances of the pictures' coordinates
+
+
+def captions(
+    folder: Path = Path("runs/captions"),
+    steps: int = 100,
+    batch_size: int = 16,
+    lr: float = 1e-3,
+    k: int = 5,
+    plain: float = 0.25,
+    seed: int = 0,
+    size: int = 224,
+    tested: int | None = 400,
+    limit: int | None = None,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> Run:
+    """Name and describe pictures among what similar ones are called (SmallCap, arXiv:2209.15323).
+
+    Each training picture is looked up as a test picture will be: a drawing among the drawings of other artists, a
+    stamp among stamps and emoji of other things, in a space that was fitted without it.
+
+    Command: sensorium train captions
+    Hardware and time: 1 CPU core, about ten minutes, after the features of the pictures (two minutes, once).
+    Expected: see docs/answers.md.
+
+    Args:
+        folder: Where the run is written.
+        steps: Optimiser steps.
+        batch_size: Pictures a step; each with its right answer and those of its neighbours.
+        lr: Peak learning rate of LoRA; the prefix stays as the closed form sets it.
+        k: Captions of similar pictures in the prompt, from which the language model chooses.
+        plain: Share of the training conversations without them, so that the model can also do without.
+        seed: Of the order and of what is left out.
+        size: Side of the pictures in pixels.
+        tested: Pictures of each test and validation, evenly spread; None: all.
+        limit: Use so many things of emoji and of stamps, for a quick look.
+        cache: Folder of the feature cache.
+        progress: Show the preflight and progress bars.
+    """
+    torch.manual_seed(seed)
+    model = smol_captioner(size)
+    known, media = pictures(model, FeatureCache(cache or cache_folder() / "features"), limit, progress)
+    train, validation, tests = tasks(known, k)
+    start_prefix(model, known, [item.row for item in train])
+    reading = collator(model)
+    reading = ConversationCollator(reading.renderer, {}, cached={"image": media})
+    validation = {name: spread(items, tested) for name, items in validation.items()}
+    tests = {name: spread(items, tested) for name, items in tests.items()}
+
+    def evaluate(trained: torch.nn.Module) -> dict[str, Any]:
+        assert isinstance(trained, MultimodalLM)
+        # One table a layer instead of two and their sum: decoding takes half the time.
+        trained = MultimodalLM(
+            dict(trained.encoders.items()),
+            dict(trained.projectors.items()),
+            trained.backbone.merged(),
+            template=trained.template,
+        )
+        scores: dict[str, Any] = {}
+        for name, items in tests.items():
+            test = NameTest if items[0].task == "name" else CaptionTest
+            scores |= test(name, items, validation[items[0].task]).scores(trained, reading)
+        return scores
+
+    return Run(
+        name="captions",
+        folder=folder,
+        system="smol_captioner",
+        system_args={"size": size},
+        model=model,
+        data=range(len(train)),
+        collate=ChoiceCollator(reading, train, plain, WRONG),
+        objectives=[Choice()],
+        freeze=["encoders.*", "projectors.*"],
+        batch_size=batch_size,
+        steps=steps,
+        lr=lr,
+        weight_decay=0.0,
+        seed=seed,
+        save_every=100,
+        evaluate=evaluate,
+        data_card="Emoji by three artists (datasets/emoji, licences of the artists) and stamps (GPL-2).",
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One picture to be named or described.
+
+    row:     its place among the known samples
+    picture: what the model is shown, None: nothing
+    task:    "name" or "caption"
+    answer:  the right one
+    found:   what it resembles
+    shown:   the captions of `found` in the prompt; (): none
+    """
+
+    row: int
+    picture: Sample | None
+    task: str
+    answer: str
+    found: Neighbours
+    shown: tuple[str, ...]
+
+    def messages(self, answer: str) -> list[dict[str, Any]]:
+        hint = f"Similar pictures: {'; '.join(self.shown)}.\n" if self.shown else ""
+        content: list[dict[str, Any]] = [{"type": "text", "text": hint + PROMPTS[self.task]}]
+        if self.picture is not None:
+            content.insert(0, {"type": "image", "image": self.picture.columns["image"]})
+        return [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
+
+    def conversation(self, answer: str) -> Sample:
+        """With the id of its picture, by which a collator finds the picture's features."""
+        id = "no picture" if self.picture is None else self.picture.id
+        return Sample(id, {"messages": self.messages(answer)}, {"messages": "conversation"})
+
+
+@dataclass(frozen=True)
+class ChoiceCollator:
+    """Places of items -> ChoiceBatch: the right answer of each first, then the captions of its neighbours.
+
+    plain: share of the items whose prompt holds no neighbours
+    wrong: at most so many wrong answers an item, drawn anew each time; None: all
+    """
+
+    collate: ConversationCollator
+    items: Sequence[Item]
+    plain: float = 0.0
+    wrong: int | None = None
+
+    def conversations(self, place: int) -> list[tuple[str, Any]]:
+        """The (id, messages) about one item."""
+        item = self.items[int(place)]
+        if random.random() < self.plain:
+            item = replace(item, shown=())
+        right, *others = answers_of(item)
+        if self.wrong is not None and len(others) > self.wrong:
+            others = random.sample(others, self.wrong)
+        made = [item.conversation(answer) for answer in (right, *others)]
+        return [(sample.id, sample.columns["messages"]) for sample in made]
+
+    def __call__(self, places: Sequence[int]) -> ChoiceBatch:
+        rows, items, right = [], [], []
+        for number, place in enumerate(places):
+            for n, (id, messages) in enumerate(self.conversations(place)):
+                rows.append(Sample(id, {"messages": messages}, {"messages": "conversation"}))
+                items.append(number)
+                right.append(n == 0)
+        return ChoiceBatch.of(self.collate(rows), torch.tensor(items), torch.tensor(right))
+
+
+def answers_of(item: Item) -> list[str]:
+    """The right answer, and for a name the neighbours' that say something else.
+
+    A caption has none to be told from: the neighbours show other things, and what they are called may be half right.
+    """
+    if item.task == "caption":
+        return [item.answer]
+    others = [
+        text for text in item.found.captions if bundled.normalised(text) != bundled.normalised(item.answer)
+    ]
+    return [item.answer, *others]
+
+
+def pictures(
+    model: MultimodalLM, cache: FeatureCache, limit: int | None, progress: bool
+) -> tuple[Known, CachedMedia]:
+    """All bundled pictures with their pooled features, and these as the collator reads them."""
+    samples = []
+    for some in (bundled.emoji(), bundled.stamps(language=None)):
+        things = set(spread(sorted({sample.fields["thing"] for sample in some}), limit))
+        samples += [sample for sample in some if sample.fields["thing"] in things]
+    encoder: Any = model.encoders["image"]
+    texts = SentenceEncoder.pretrained(layers=LAYERS).freeze()
+    image = cache.of_samples(encoder, samples, "image", progress=progress)
+    text = cache.of_samples(texts, samples, "text", progress=progress)
+    rows = {(sample.id, 0): row for sample in samples if (row := image.row(sample.id)) is not None}
+    known = Known(samples, *(torch.from_numpy(found.pooled()) for found in (image, text)))
+    return known, CachedMedia(image, rows)
+
+
+def tasks(known: Known, k: int) -> tuple[list[Item], dict[str, list[Item]], dict[str, list[Item]]]:
+    """Training items; validation items by task; test items by the name of the test."""
+    samples = known.samples
+    unseen = [*rows_where(samples, split="unseen_thing"), *rows_where(samples, split="test")]
+    tested = {meaning for row in unseen for meaning in samples[row].meanings}
+    drawn = {a: rows_where(samples, artist=a, split="train") for a in (*TRAIN_ARTISTS, UNSEEN_ARTIST)}
+    stamped = [row for row in rows_where(samples, split="train") if row not in set().union(*drawn.values())]
+    test = rows_where(samples, split="test")
+
+    def strange(rows: Sequence[int]) -> list[int]:
+        """Those that mean nothing that is tested as unseen."""
+        return [row for row in rows if tested.isdisjoint(samples[row].meanings)]
+
+    def named(artist: str) -> list[Item]:
+        gallery = [row for other in TRAIN_ARTISTS if other != artist for row in drawn[other]]
+        found = known.neighbours(drawn[artist], gallery, [*gallery, *strange(stamped)], k)
+        return [item_of(samples, row, "name", one) for row, one in zip(drawn[artist], found)]
+
+    def described(rows: Sequence[int], others: Sequence[int]) -> list[Item]:
+        emoji = strange([row for artist in TRAIN_ARTISTS for row in drawn[artist]])
+        meant = {meaning for row in rows for meaning in samples[row].meanings}
+        gallery = [row for row in [*others, *emoji] if meant.isdisjoint(samples[row].meanings)]
+        found = known.neighbours(rows, gallery, gallery, k)
+        return [item_of(samples, row, "caption", one) for row, one in zip(rows, found)]
+
+    stamped = strange(stamped)
+    by_part = folds(stamped, samples, PARTS)
+    looked_up = [
+        item
+        for n, part in enumerate(by_part)
+        for item in described(part, [row for m, other in enumerate(by_part) if m != n for row in other])
+    ]
+    is_validation = {row for row in stamped if samples[row].fields["fold"] == VALIDATION_FOLD}
+    train = [item for item in looked_up if item.row not in is_validation] * REPEATED
+    for artist in TRAIN_ARTISTS:
+        if artist != VALIDATION_ARTIST:
+            train += [item for item in named(artist) if tested.isdisjoint(samples[item.row].meanings)]
+    validation = {
+        "name": named(VALIDATION_ARTIST),
+        "caption": [item for item in looked_up if item.row in is_validation],
+    }
+    tests = {"names.unseen_artist": named(UNSEEN_ARTIST), "captions.unseen_things": described(test, stamped)}
+    return train, validation, tests
+
+
+def item_of(samples: Sequence[Sample], row: int, task: str, found: Neighbours) -> Item:
+    sample = samples[row]
+    as_said = replace(found, captions=tuple(map(sentence, found.captions))) if task == "caption" else found
+    shown = tuple(bundled.normalised(caption) for caption in found.captions)
+    return Item(row, sample, task, str(sample.columns["text"]), as_said, shown)
+
+
+def sentence(caption: str) -> str:
+    """A name as the stamps would have it, "red apple" -> "A red apple."; sentences stay as they are."""
+    if caption[-1] in ".!?…" or caption[0].isupper():
+        return caption
+    return f"{'An' if caption[0] in 'aeiou' else 'A'} {caption}."
+
+
+def start_prefix(model: MultimodalLM, known: Known, rows: Sequence[int]) -> None:
+    """Set the prefix to the closed form: a ridge from a picture's coordinates to the words of its caption.
+
+    Of its tokens the first aims at the mean of the caption's words, the others at its first, second and last word,
+    all as the language model's input embeddings.
+    """
+    prefix: Any = model.projectors["image"]
+    rows = sorted(set(rows))
+    places = torch.as_tensor(rows)
+    to_space = known.picture_map(rows)
+    x = to_space(known.image[places])
+    targets = torch.stack(
+        [_words(model.backbone, str(known.samples[row].columns["text"]), prefix.length) for row in rows]
+    )
+    offset = targets.mean(0)
+    gram = x.T @ x / len(x)
+    gram.diagonal().add_(PREFIX_RIDGE * gram.diagonal().mean())
+    weights = torch.linalg.solve(gram, x.T @ (targets - offset) / len(x))
+    # Ridge answers are too short; they are brought to the length that words have.
+    spread_of = ((targets - offset).norm(dim=-1).mean() / (x @ weights).norm(dim=-1).mean()).item()
+    prefix.start(to_space.mean, to_space.matrix @ weights * spread_of, offset)
+
+
+def _words(backbone: Any, caption: str, tokens: int) -> torch.Tensor:
+    """float[tokens · D]"""
+    ids = backbone.tokenizer(" " + bundled.normalised(caption), add_special_tokens=False)["input_ids"]
+    chosen = [ids[0], ids[min(1, len(ids) - 1)], ids[-1]]
+    with torch.no_grad():
+        words = backbone.embed(torch.tensor(chosen)).float()
+    mean = word_vectors(backbone, [bundled.normalised(caption)])
+    return F.pad(torch.cat([mean, words]), (0, 0, 0, max(0, tokens - 4)))[:tokens].flatten()
+
+
+def spread(items: list[Any], limit: int | None) -> list[Any]:
+    """`limit` of them, evenly spread."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[round(n * (len(items) - 1) / max(1, limit - 1))] for n in range(limit)]

@@ -1,0 +1,155 @@
+"""Naming and describing with retrieval: neighbours that cannot cheat, choosing, and the recipe at a debug size."""
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium.data.sample import Sample
+from sensorium.evaluation.generated import Measured
+from sensorium.models.decoding import Decoding
+from sensorium.recipes import retrieval_tests
+from sensorium.recipes.captions import captions, item_of, sentence
+from sensorium.recipes.neighbours import Known, Neighbours, folds
+from sensorium.recipes.retrieval_tests import Ranked, Rule, chosen_rule, head_noun
+from sensorium.systems import system_builder
+from sensorium.training.checkpoint import load_model
+from sensorium.training.loop import fit
+
+
+def known(things: int, artists: int) -> Known:
+    """Every thing has a direction of its own; an artist's drawings all lean the same way besides."""
+    generator = torch.Generator().manual_seed(0)
+    of_thing, of_artist, of_word = (
+        torch.randn(n, 24, generator=generator) for n in (things, artists, things)
+    )
+    samples, image = [], []
+    for thing in range(things):
+        for artist in range(artists):
+            fields = {"thing": thing, "artist": artist, "fold": thing % 5}
+            columns = {"text": f"thing {thing}"}
+            meanings = (f"caption:thing {thing}",)
+            samples.append(Sample(f"{artist}/{thing}", columns, {"text": "text"}, meanings, fields))
+            noise = torch.randn(24, generator=generator)
+            image.append(of_thing[thing] + 0.5 * of_artist[artist] + 0.1 * noise)
+    return Known(samples, torch.stack(image), of_word.repeat_interleave(artists, 0))
+
+
+def rows_of(all_known: Known, artist: int) -> list[int]:
+    return [row for row, sample in enumerate(all_known.samples) if sample.fields["artist"] == artist]
+
+
+def test_an_unseen_artist_is_looked_up_among_the_others():
+    drawn = known(things=12, artists=3)
+    gallery = rows_of(drawn, 0) + rows_of(drawn, 1)
+    found = drawn.neighbours(rows_of(drawn, 2), gallery, gallery, k=3)
+    assert [one.captions[0] for one in found] == [f"thing {n}" for n in range(12)]
+    assert [one.nearest for one in found] == [f"thing {n}" for n in range(12)]
+    for one in found:
+        assert len(set(one.captions)) == 3
+        assert list(one.scores) == sorted(one.scores, reverse=True)
+
+
+def test_a_picture_that_the_space_has_seen_is_refused():
+    drawn = known(things=6, artists=2)
+    with pytest.raises(ValueError, match="6 queries are in the gallery"):
+        drawn.neighbours(rows_of(drawn, 1), rows_of(drawn, 0), range(12), k=2)
+
+
+def test_folds_stay_whole():
+    drawn = known(things=10, artists=2)
+    parts = folds(range(20), drawn.samples, 2)
+    assert sorted(row for part in parts for row in part) == list(range(20))
+    numbers = [{drawn.samples[row].fields["fold"] for row in part} for part in parts]
+    assert numbers == [{0, 2, 4}, {1, 3}]
+
+
+def test_the_rule_is_the_best_on_what_it_is_given():
+    ranked = Ranked(
+        [("a", "b"), ("a", "b"), ("a",)],
+        totals=np.array([[-1.0, -2.0], [-1.0, -3.0], [-9.0, -np.inf]]),
+        means=np.array([[-1.0, -0.5], [-1.0, -1.5], [-9.0, -np.inf]]),
+        cosines=np.array([[0.1, 0.3], [0.1, 0.2], [0.5, 0.0]]),
+    )
+    assert ranked.best(Rule(0.0, mean=False)) == ["a", "a", "a"]
+    assert ranked.best(Rule(0.0, mean=True)) == ["b", "a", "a"]
+    assert ranked.best(Rule(1000.0, mean=False)) == ["b", "b", "a"]
+
+    def measure(wanted):
+        return lambda said: Measured(np.array([one == right for one, right in zip(said, wanted)], float))
+
+    assert chosen_rule(ranked, measure("bba")) == Rule(50.0, mean=False)  # at 20 the second are equal
+    assert chosen_rule(ranked, measure("aaa")) == Rule(0.0, mean=False)
+
+
+@pytest.mark.parametrize(
+    ("caption", "head"),
+    [
+        ("A red apple on a plate.", "apple"),
+        ("A birthday cake.", "cake"),
+        ("The letter h.", "h"),
+        ("Mars—the red planet. It’s just beyond earth.", "mars"),
+        ("", ""),
+    ],
+)
+def test_head_nouns(caption, head):
+    assert head_noun(caption) == head
+
+
+def test_names_become_captions_and_captions_stay():
+    assert sentence("red apple") == "A red apple."
+    assert sentence("elephant") == "An elephant."
+    assert sentence("A crow.") == "A crow."
+    found = Neighbours(("red apple", "A crow."), (0.9, 0.8), "red apple")
+    sample = Sample("x", {"text": "A pear."}, {"text": "text"})
+    item = item_of([sample], 0, "caption", found)
+    assert item.found.captions == ("A red apple.", "A crow.")
+    assert item.shown == ("red apple", "crow")
+    assert item_of([sample], 0, "name", found).found.captions == ("red apple", "A crow.")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("captions")
+    options = {"size": 32, "limit": 60, "tested": 2, "progress": False}
+    run = captions(folder, steps=1, batch_size=2, cache=folder / "cache", **options)
+    before = {
+        name: p.detach().clone()
+        for name, p in run.model.named_parameters()
+        if not name.startswith("backbone")
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval_tests, "WRITING", Decoding(max_tokens=2))  # it has learned nothing to say
+        return folder, run, before, fit(run)
+
+
+def test_the_recipe_trains_lora_only_and_scores_beside_copy_and_blind(trained):
+    folder, _, before, result = trained
+    scores = result.scores
+    for name in ("names.unseen_artist.chooses.accuracy", "captions.unseen_things.chooses.head_noun"):
+        assert None not in [scores[name][key] for key in ("copy", "blind_withheld", "blind_shuffled")]
+        assert "cosine" in scores[name]["note"]
+    best = scores["names.unseen_artist.among_retrieved.accuracy"]["value"]
+    assert scores["names.unseen_artist.chooses.accuracy"]["value"] <= best
+    reopened = load_model(folder, system_builder)
+    for name, parameter in reopened.named_parameters():
+        if name in before:
+            assert torch.equal(parameter, before[name]), name
+    assert any(p.abs().max() > 0 for name, p in reopened.named_parameters() if "lora_B" in name)
+
+
+def test_a_prompt_names_neighbours_and_never_its_own_thing_unless_the_test_does(trained):
+    _, run, _, _ = trained
+    for item in run.collate.items:
+        if item.task == "caption":
+            assert item.answer not in item.found.captions
+    (text,) = [p["text"] for p in run.collate.items[0].messages("x")[0]["content"] if p["type"] == "text"]
+    assert text.startswith("Similar pictures: " + run.collate.items[0].shown[0])
+
+
+def test_wrong_answers_are_marked_wrong(trained):
+    _, run, _, _ = trained
+    named = [place for place, item in enumerate(run.collate.items) if item.task == "name"]
+    batch = run.collate(named[:2])
+    first = [n for n, item in enumerate(batch.items.tolist()) if item == 0]
+    assert batch.right[first].tolist() == [True, False, False, False]
+    assert len(batch.names) == len(batch.items)
