@@ -187,8 +187,8 @@ class Renderer:
     answer begins; hence the ids of a prompt are a prefix of those of the answered conversation.
 
     tokenizer: of `transformers`
-    lengths:   by encoder name, the positions that a medium takes (its projector's `length`), or a function of
-               the medium that says so. It is given the medium as the caller has it: decoded, or its cached
+    lengths:   by encoder name, the positions that a medium takes, or a function of the medium that says so:
+               `MultimodalLM.lengths()`. A function is given the medium as the caller has it: decoded, or its cached
                Features of one row (see `ConversationCollator`)
     template:  a Jinja chat template; None takes the tokenizer's own, or `templates.PLAIN` if it has none
     limit:     most positions a conversation may have; None: as many as come

@@ -97,8 +97,8 @@ class MultimodalLM(nn.Module):
             places, found = int(slots.sum()), len(tokens)
             if places != found:
                 raise ValueError(
-                    f"{name}: {places} placeholders for {found} tokens; render the conversation with this "
-                    "model's projector lengths"
+                    f"{name}: {places} placeholders for {found} tokens; lay conversations out by "
+                    "Renderer(tokenizer, model.lengths())"
                 )
             embeddings = embeddings.masked_scatter(slots[..., None], tokens.to(embeddings.dtype))
         return embeddings

@@ -50,8 +50,7 @@ def check(model: nn.Module, batch: TokenBatch, collate: Any, items: Sequence[Any
         if tokens != int(slots.sum()):
             raise TrainingError(
                 f"{name}: the first batch has {int(slots.sum())} placeholders for {rows(batch.media[name])} media "
-                f"of {tokens} tokens; give Renderer(lengths={{{name!r}: …}}) the length of this model's "
-                "projector"
+                f"of {tokens} tokens; lay conversations out by Renderer(tokenizer, model.lengths())"
             )
     if batch.left_out:
         return  # which of the media these had is not known here
