@@ -161,3 +161,32 @@ def test_what_cannot_be_built_is_said(tokenizer):
         palm_e.palm_e("12B")
     with pytest.raises(ValueError, match="needs a tokenizer"):
         palm_e.palm_e("tiny")
+
+
+def test_a_whole_map_is_read_as_smol_llava_reads_it(tokenizer, pictures):
+    """Not pooled: equal parameter names, and a vector for row and column behind the same MLP."""
+    model = randomise(palm_e.palm_e("tiny", tokenizer, pixels=64, side=2, state_width=24, mixing=1))
+    names = {name for name, _ in model.projectors["image"].named_parameters()}
+    mlp = ("lift", "lower")
+    assert names == {f"parts.0.{layer}.{part}" for layer in mlp for part in ("weight", "bias")} | {
+        "parts.1.rows",
+        "parts.1.columns",
+    }
+    inputs = model.encoders["image"].prepare(pictures)
+    lift, positions = model.projectors["image"].parts
+    with torch.no_grad():
+        found = model.features("image", inputs).tokens
+        by_hand = lift(model.encoders["image"](inputs)).tokens + positions.table()
+    torch.testing.assert_close(found, by_hand)
+
+
+def test_mixed_state_tokens_know_of_each_other(tokenizer):
+    for mixing, others in ((0, 0), (2, 6)):
+        model = randomise(palm_e.palm_e("tiny", tokenizer, pixels=64, side=2, state_width=24, mixing=mixing))
+        numbers = np.zeros((2, len(STATE)), np.float32)
+        numbers[1, STATE.index("thing2.x")] = 0.5
+        with torch.no_grad():
+            tokens = model.features("state", model.encoders["state"].prepare(list(numbers))).tokens
+        changed = ((tokens[0] - tokens[1]).abs().amax(-1) > 1e-4).nonzero().flatten().tolist()
+        assert len(changed) == 1 + others
+        assert model.projectors["state"].length == 7

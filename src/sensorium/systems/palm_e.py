@@ -1,8 +1,10 @@
 """PaLM-E (Driess et al. 2023, arXiv:2303.03378, sections 3 and 4): what sensors give stands among the words.
 
     image  uint8[H, W, 3] ──► EfficientNet-Lite ──► 7 × 7 map ──► pooled to 4 × 4 ──► MLP ──► 16 tokens ──┐
+                                     (or not pooled: ──► MLP ──► + row, column ──► 49 tokens, as in smol_llava)
     object uint8[h, w, 3] ──► the same encoder  ──► 7 × 7 map ──► its mean ─────────► MLP ──► 1 token  ───┤
     state  float32[D] ──────► MLP, a token for each object (StateEncoder) ──► linear ───────► S tokens ───┤
+                                     (`mixing`: ──► as many latents that read each other and them ──► linear)
                                                                                                           ▼
     words ──► embedding table ──────────► "<state> <image> What is left of the <object>?" ──► language model ──► words
 
@@ -20,24 +22,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
-from sensorium import speed
 from sensorium.backbones import CausalBackbone
 from sensorium.data.scenes import STATE
 from sensorium.encoders.efficientnet_lite import EfficientNetLite
 from sensorium.encoders.state import StateEncoder
 from sensorium.models.multimodal_lm import MultimodalLM
-from sensorium.projectors import Chain, GridPooling, LinearProjector, MlpProjector, Projector
+from sensorium.projectors import (
+    Chain,
+    GridPooling,
+    LinearProjector,
+    MlpProjector,
+    PerceiverResampler,
+    Projector,
+)
+from sensorium.projectors.positions import GridPositions
 from sensorium.systems import two_towers
+from sensorium.systems.smol_llava import CELL, STAGES, TEMPLATE
 
-STAGES = (
-    6,
-    7,
-    8,
-    9,
-)  # lower stages of the picture encoder beside its last: they tell one drawing from another
-CELL = 32  # pixels of a picture's side for one position of the encoder's map
+HEADS = 4  # of the attention between the state's tokens
 
 # Configuration of a random language model, or None for the pretrained one, SmolLM2-135M-Instruct.
 SIZES: dict[str, dict[str, Any] | None] = {
@@ -52,6 +57,8 @@ def palm_e(
     *,
     schema: Sequence[str] = STATE,
     by_object: bool = True,
+    state_width: int | None = None,
+    mixing: int = 0,
     pixels: int = 224,
     side: int = 4,
     hidden: int = 576,
@@ -63,9 +70,13 @@ def palm_e(
                random picture encoder beside it
     schema:    names of the state's numbers; that of composed scenes by default
     by_object: a token for each object of the schema; False: one for the whole state
+    state_width: of the state's tokens before their connector; None: hidden
+    mixing:    layers in which the state's tokens read each other before the language model sees them, so that what
+               holds between objects need not be worked out there
     pixels:    side of pictures and crops, a multiple of 32
-    side:      a picture takes side² tokens
-    hidden:    middle width of the connectors, and width of the state's tokens
+    side:      a picture takes side² tokens; pixels / 32: it is not pooled, and each token is told its row and column,
+               so that weights of the connector of `smol_llava` fit
+    hidden:    middle width of the connectors
     lora:      rank of low-rank additions to the language model; 0: it is frozen
     """
     if pixels % CELL or not 1 <= side <= pixels // CELL:
@@ -74,7 +85,8 @@ def palm_e(
         )
     config = two_towers.size_of(SIZES, size)
     if config is None:
-        backbone = CausalBackbone.pretrained(dtype=speed.inference_dtype("cpu"))
+        # In bfloat16 on every machine, and in blocks, for the reasons given in smol_llava.
+        backbone = CausalBackbone.pretrained(dtype=torch.bfloat16).attend_in_blocks()
         picture = EfficientNetLite.pretrained(size=pixels, stages=STAGES).freeze()
     else:
         backbone = _random(config, two_towers.open_tokenizer(tokenizer, size))
@@ -82,25 +94,40 @@ def palm_e(
     backbone.requires_grad_(False)
     if lora:
         backbone.add_lora(lora)
-    return assemble(picture, StateEncoder(schema, hidden, by_object), backbone, side, hidden)
+    state = StateEncoder(schema, state_width or hidden, by_object)
+    return assemble(picture, state, backbone, side, hidden, mixing, None if config else TEMPLATE)
 
 
 def assemble(
-    picture: EfficientNetLite, state: StateEncoder, backbone: CausalBackbone, side: int = 4, hidden: int = 576
+    picture: EfficientNetLite,
+    state: StateEncoder,
+    backbone: CausalBackbone,
+    side: int = 4,
+    hidden: int = 576,
+    mixing: int = 0,
+    template: str | None = None,
 ) -> MultimodalLM:
     """The composition out of built parts; pictures and things share one encoder."""
     W, D, map_side = picture.width, backbone.width, picture.size // CELL
 
     def connector(side_out: int) -> Projector:
         mlp = MlpProjector(nn.Linear(W, hidden), nn.Linear(hidden, D))
+        if side_out == map_side > 1:
+            return Chain(mlp, GridPositions(D, side_out))
         return Chain(GridPooling(W, map_side, side_out), mlp)
 
-    read_state = LinearProjector(nn.Linear(state.width, D))
+    read_state: Projector = LinearProjector(nn.Linear(state.width, D))
     read_state.length = len(state.objects)
+    if mixing:
+        latents = len(state.objects)
+        read_state = Chain(
+            PerceiverResampler(state.width, layers=mixing, heads=HEADS, latents=latents), read_state
+        )
     return MultimodalLM(
         encoders={"image": picture, "object": picture, "state": state},
         projectors={"image": connector(side), "object": connector(1), "state": read_state},
         backbone=backbone,
+        template=template,
     )
 
 
