@@ -57,8 +57,9 @@ class CausalBackbone(Backbone):
     def attend_in_blocks(self) -> Self:
         """Compute attention block by block from here on (`block_attention`): packed rows cost what they show.
 
-        Equal up to the order of sums. A step of training on scenes took 1.1 to 1.2 times as long without (bfloat16,
-        one core). Raises ValueError for a model whose attention is not of Llama's kind.
+        Equal up to the order of sums. With two pictures' questions in each row of 316 positions, a step of training
+        took 1.11 to 1.16 times as long without (bfloat16, one core, against eager attention); with one picture a
+        row, as long. Raises ValueError for a model whose attention is not of Llama's kind.
         """
         if self.lm.config.model_type not in block_attention.FITS:
             raise ValueError(

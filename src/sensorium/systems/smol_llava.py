@@ -53,7 +53,7 @@ def smol_llava(
     backbone = CausalBackbone.pretrained(dtype=torch.bfloat16)
     backbone.lm.requires_grad_(False)
     # In bfloat16 and with a mask, PyTorch's fused attention takes 1.5 times as long on a CPU as the eager one, and that
-    # 1.1 to 1.2 times as long as this (a step of training).
+    # up to 1.16 times as long as this (a step of training).
     backbone.attend_in_blocks()
     if rank:
         backbone.add_lora(rank=rank, alpha=2.0 * rank)
