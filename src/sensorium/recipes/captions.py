@@ -39,7 +39,7 @@ PREFIX_RIDGE = 0.1  # of the prefix's start, in mean variances of the pictures' 
 
 def captions(
     folder: Path = Path("runs/captions"),
-    steps: int = 100,
+    steps: int = 400,
     batch_size: int = 16,
     lr: float = 1e-3,
     k: int = 5,
@@ -57,7 +57,7 @@ def captions(
     stamp among stamps and emoji of other things, in a space that was fitted without it.
 
     Command: sensorium train captions
-    Hardware and time: 1 CPU core, about ten minutes, after the features of the pictures (two minutes, once).
+    Hardware and time: 1 CPU core, about ten minutes and as much for the tests; the features of the pictures once.
     Expected: see docs/answers.md.
 
     Args:
