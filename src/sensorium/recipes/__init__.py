@@ -45,6 +45,10 @@ RECIPES = {
         "sensorium.recipes.blip2:blip2",
         "a Q-Former that writes pictures into the prompt of a frozen language model (stage 2)",
     ),
+    "speech": (
+        "sensorium.recipes.speech:speech",
+        "a small language model that writes down what is said",
+    ),
 }
 
 

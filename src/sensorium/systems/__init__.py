@@ -43,6 +43,10 @@ SYSTEMS = {
         "sensorium.systems.smol_llava:smol_llava",
         "a small language model that sees: LLaVA's composition with light parts",
     ),
+    "smol_listener": (
+        "sensorium.systems.smol_listener:smol_listener",
+        "a small language model that hears: Whisper's frames among its words",
+    ),
     "smol_blip2": (
         "sensorium.systems.smol_blip2:smol_blip2",
         "a Q-Former in front of a small frozen language model: BLIP-2's second stage with light parts",
