@@ -8,7 +8,8 @@ with the same number of questions, all of which make one optimiser step. The Tra
 padded to the longest a forward pass, as many passes as the step needs. Ours is `training.loop.train_step` with
 `ConversationCollator.with_cache`. Each line takes one thing away from ours, or is the other way; both sides are
 processes that take turns with it. Printed are medians of the ratios of the pairs by the clock and in processor time,
-and each side's peak memory. Both print their first loss: it must be one number.
+and each side's peak memory. Both print their first loss: in float32
+and without the cache (which is encoded in bfloat16) it must be one number.
 """
 
 from __future__ import annotations
