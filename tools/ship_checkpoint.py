@@ -1,8 +1,8 @@
 """A run's newest checkpoint -> weights/<name>: model.safetensors in bfloat16, the card, the log and the scores.
 
-    python tools/ship_checkpoint.py runs/scene_questions weights/smol_llava
+    python tools/ship_checkpoint.py runs/scene_questions weights/smol_llava --before runs/scene_names
 
-What the run was trained from stands in its log; frozen parts stay references to where they came from.
+Frozen parts stay references to where they came from.
 """
 
 from __future__ import annotations
@@ -15,29 +15,40 @@ import torch
 import tyro
 from safetensors.torch import load_file, save_file
 
-from sensorium.training.checkpoint import find
+from sensorium.training.card import score_lines
+from sensorium.training.checkpoint import find, step_of
 
 
-def ship(run: tyro.conf.Positional[Path], target: tyro.conf.Positional[Path]) -> None:
+def ship(
+    run: tyro.conf.Positional[Path],
+    target: tyro.conf.Positional[Path],
+    scores: Path | None = None,
+    before: tuple[Path, ...] = (),
+) -> None:
     """Copy what using the model needs, and what says how it was made.
 
     Args:
         run: Folder of a finished run.
         target: Folder to write.
+        scores: A JSON file of `sensorium evaluate --out` in place of the run's own metrics.json.
+        before: Runs that this one was started from, first to last; their logs are kept too.
     """
     checkpoint = find(run)
     target.mkdir(parents=True, exist_ok=True)
     tensors = load_file(checkpoint / "model.safetensors")
     half = {name: t.to(torch.bfloat16) if t.is_floating_point() else t for name, t in tensors.items()}
     save_file(half, target / "model.safetensors")
-    for name in ("system.json", "README.md"):
-        shutil.copyfile(checkpoint / name, target / name)
-    for name in ("history.jsonl", "metrics.json", "preflight.txt"):
-        shutil.copyfile(run / name, target / name)
+    shutil.copyfile(checkpoint / "system.json", target / "system.json")
+    shutil.copyfile(scores or run / "metrics.json", target / "metrics.json")
+    entries = json.loads((target / "metrics.json").read_text("utf-8"))
+    card, step = (checkpoint / "README.md").read_text("utf-8"), step_of(checkpoint)
+    card = card.replace("Not evaluated.", "\n".join(score_lines((step, entries), step)))
+    (target / "README.md").write_text(card, encoding="utf-8")
+    for number, one in enumerate((*before, run), 1):
+        shutil.copyfile(one / "history.jsonl", target / f"history-{number}.jsonl")
     (target / "model.safetensors").chmod(0o644)
     size = (target / "model.safetensors").stat().st_size
-    scores = json.loads((target / "metrics.json").read_text("utf-8"))
-    print(f"{target}: {size / 2**20:.1f} MiB, {len(half)} tensors, {len(scores)} scores")
+    print(f"{target}: {size / 2**20:.1f} MiB, {len(half)} tensors, {len(entries)} scores")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from dataclasses import asdict
 
 from sensorium.evaluation.generated import GeneratedScore
-from sensorium.training.card import _scores
+from sensorium.training.card import score_lines
 
 
 def row(entry):
-    return next(line for line in _scores((5, {"score": entry}), 5) if line.startswith("| score | 0"))
+    return next(line for line in score_lines((5, {"score": entry}), 5) if line.startswith("| score | 0"))
 
 
 def test_of_several_blind_numbers_the_best_stands_in_the_card():

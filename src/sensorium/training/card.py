@@ -32,7 +32,7 @@ def card(
         "",
         "## Scores",
         "",
-        *_scores(evaluation, step),
+        *score_lines(evaluation, step),
         "",
         "## Data",
         "",
@@ -73,7 +73,7 @@ def card(
     return "\n".join(lines)
 
 
-def _scores(evaluation: tuple[int, Mapping[str, Mapping[str, Any]]] | None, step: int) -> list[str]:
+def score_lines(evaluation: tuple[int, Mapping[str, Mapping[str, Any]]] | None, step: int) -> list[str]:
     if evaluation is None:
         return ["Not evaluated."]
     scored_at, scores = evaluation
