@@ -86,7 +86,7 @@ def image_text_audio(
         system_args=system_args,
         model=model,
         data=range(len(samples)),
-        collate=Collator(model.encoders, cached=cached, samples=samples),  # type: ignore[arg-type]
+        collate=Collator(model.by_column, cached=cached, samples=samples),
         objectives=[InfoNCE()],
         freeze=["encoders.*", "heads.*.canonical", "log_scale"],
         batch_size=min(batch_size, len(samples)),
@@ -123,12 +123,12 @@ def cached_views(
 ) -> dict[str, list[CachedFeatures]]:
     """By column, the cached features of the training records: pictures on each ground, words, speech."""
     views: dict[str, list[CachedFeatures]] = {}
-    for column, encoder in model.encoders.items():
+    for column, encoder in model.by_column.items():
         if not any(column in sample.columns for sample in samples):
             continue
         ways = [{"ground": ground} for ground in GROUNDS] if column == "image" else [{}]
         views[column] = [
-            cache.of_samples(encoder, samples, column, decoding=way, progress=progress)  # type: ignore[arg-type]
+            cache.of_samples(encoder, samples, column, decoding=way, progress=progress)
             for way in ways
         ]
     return views
