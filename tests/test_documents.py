@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import re
 import shlex
 import string
@@ -15,11 +16,13 @@ import pytest
 import sensorium
 from sensorium import cli
 from sensorium.data import bundled
+from sensorium.evaluation import generated
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 DOCUMENTS = [README, CHINESE, *sorted((ROOT / "docs").glob("*.md"))]
 SRC = Path(sensorium.__file__).parent
+FEWER = {"emoji": "64", "stamps": "64", "scenes": "3"}  # records, in place of all
 PICTURES = 24  # in the folder that stands for the user's own
 # Whole trainings: their options are read by the real parser, then nothing is run.
 TOO_LONG = (
@@ -27,6 +30,13 @@ TOO_LONG = (
     "sensorium train image_text_audio",
     "sensorium train clip",
     "sensorium train siglip",
+    "sensorium train scene_names",
+    "sensorium train scene_questions",
+    "sensorium train palm_e",
+    "sensorium train speech",
+    "sensorium train captions",
+    "sensorium train blip2",
+    "sensorium train llava",
 )
 
 
@@ -68,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (own / f"{number}.txt").write_text(str(sample.columns["text"]), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        quickstart(Path("runs/quickstart"), limit=64, epochs=1)
+        quickstart(Path("runs/quickstart"), limit=64, epochs=1, steps=1, scenes=3)
     return folder
 
 
@@ -100,8 +110,9 @@ def status(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
             recipe = parsed_only(recipes.recipe_function(arguments[1]), calls)
             patch.setattr(recipes, "recipe_function", lambda name: recipe)
             patch.setattr("sensorium.training.loop.fit", lambda run: None)
-        elif arguments[:1] == ["evaluate"] and arguments[2] in ("emoji", "stamps"):
-            arguments = [*arguments, "--limit", "64"]
+        elif arguments[:1] == ["evaluate"] and arguments[2] in FEWER:
+            arguments = [*arguments, "--limit", FEWER[arguments[2]]]
+        patch.setattr("sys.stdin", io.StringIO("What is this?\n"))  # what a chat is told
         try:
             cli.main(arguments)
         except SystemExit as stop:
@@ -235,6 +246,23 @@ def test_what_the_results_say_of_the_closed_form_is_counted():
     assert better == sum(gain > 0 for gain in gains.values())
     worst = [name for name, gain in gains.items() if gain < -1.7]
     assert set(worst) <= set(re.findall(r"^\| (\S+) \| [\d.]+ \| [\d.]+ \| .*(?:−|later)", text, flags=re.M))
+
+
+@pytest.mark.parametrize("document", [README, CHINESE, ROOT / "docs" / "answers.md"], ids=lambda d: d.name)
+def test_the_answers_quoted_are_those_of_the_shipped_weights(document: Path):
+    measured = generated.load(ROOT / "weights" / "smol_llava" / "metrics.json")
+    rows = {name: row for name, row in table_rows(document).items() if name.startswith("scenes.")}
+    assert len(rows) >= 10
+    for name, row in rows.items():
+        score = measured[name]
+        assert isinstance(score, generated.GeneratedScore)
+        numbers = (score.blind_withheld, score.blind_shuffled, score.majority, score.names_only)
+        value, low, high, *others = (
+            "–" if number is None else f"{100 * number:.1f}"
+            for number in (score.value, score.low, score.high, *numbers)
+        )
+        mark = "" if score.clears else "= "
+        assert row == [f"{mark}{value}", f"{low} … {high}", *others, f"{score.n:,}"]
 
 
 def test_the_table_of_rooms_has_every_room():

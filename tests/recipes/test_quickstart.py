@@ -9,18 +9,20 @@ import torch
 
 import sensorium
 from sensorium.data import bundled
+from sensorium.data.scenes import GROUNDS, Scenes
 from sensorium.media import Video
 from sensorium.recipes.image_text_audio import image_text_audio, training_samples
 from sensorium.recipes.quickstart import quickstart
 from sensorium.retrieval.index import Index
 
 LIMIT = 48
+LOOK = {"limit": LIMIT, "epochs": 2, "steps": 1, "scenes": 3}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "quickstart"
-    quickstart(folder, limit=LIMIT, epochs=2)
+    quickstart(folder, **LOOK)
     return folder
 
 
@@ -62,17 +64,32 @@ def test_the_index_holds_the_test_pictures_and_knows_its_model(finished):
     assert hits[0].score >= hits[1].score >= hits[2].score
 
 
+def test_the_second_half_answers_and_is_scored_beside_its_blind_self(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    entry = metrics["scenes.unseen_artist.ground.accuracy"]
+    assert {"value", "low", "high", "blind_withheld", "blind_shuffled", "majority", "n"} <= set(entry)
+    assert entry["value"] == 1.0  # three grounds, by weights that know them
+    model = sensorium.load(finished / "answers")
+    assert model.modalities == ("text", "image")
+    stream = Scenes("unseen_artist")
+    scenes = [stream.scene(i) for i in range(4)]
+    said = [model.ask("What colour is the ground?", image=stream.picture(scene)) for scene in scenes]
+    assert said == [scene.ground for scene in scenes]
+    assert model.ask("What colour is the ground?", image=finished / "examples" / "scene-1.png") in GROUNDS
+
+
 def test_the_report_and_the_picture_are_there(finished):
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "emoji" in page
     assert "data:image/" in page
+    assert "What colour is the ground?" in page
     assert (finished / "searches.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_second_run_trains_nothing_and_says_the_same(finished):
     before = (finished / "metrics.json").read_text()
     steps = (finished / "history.jsonl").read_text()
-    quickstart(finished, limit=LIMIT, epochs=2)
+    quickstart(finished, **LOOK)
     assert (finished / "metrics.json").read_text() == before
     assert (finished / "history.jsonl").read_text() == steps
 

@@ -128,8 +128,7 @@ def cached_views(
             continue
         ways = [{"ground": ground} for ground in GROUNDS] if column == "image" else [{}]
         views[column] = [
-            cache.of_samples(encoder, samples, column, decoding=way, progress=progress)
-            for way in ways
+            cache.of_samples(encoder, samples, column, decoding=way, progress=progress) for way in ways
         ]
     return views
 

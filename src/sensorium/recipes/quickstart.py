@@ -41,6 +41,16 @@ SHOWN_TESTS = ("emoji.unseen_artist", "stamps.test")
 SHOWN_QUERIES = 6  # of each kind in the report, drawn at random with a fixed seed
 SHOWN_POINTS = 400  # of the embedding map
 ANSWERS = 5
+HEADLINE = (
+    "emoji.unseen_artist.text_to_image.R@1",
+    "emoji.unseen_things.text_to_image.R@1",
+    "stamps.test.text_to_image.R@1",
+    "stamps.test.audio_to_image.R@1",
+    "scenes.unseen_artist.name.accuracy",
+    "scenes.unseen_artist.left_of.accuracy",
+    "scenes.unseen_artist.how_many.accuracy",
+    "scenes.unseen_artist.there.accuracy",
+)
 # Printed at the end; metrics.json and the report hold all.
 PRINTED = (
     "text_to_image.R@",
@@ -210,17 +220,7 @@ def write_report(
         facts=facts,
         history=folder / "history.jsonl",
         scores=scores,
-        headline=[
-            name
-            for name in (
-                "emoji.unseen_artist.text_to_image.R@1",
-                "emoji.unseen_things.text_to_image.R@1",
-                "stamps.test.text_to_image.R@1",
-                "stamps.test.audio_to_image.R@1",
-            )
-            if name in scores
-        ]
-        + (["scenes.unseen_artist.name.accuracy", "scenes.unseen_artist.there.accuracy"] if answered else []),
+        headline=[name for name in HEADLINE if name in scores or (answered and name in answered.scores)],
         galleries=galleries,
         maps=[embedding_map(stamps, model)],
         gaps=gaps(tests, model),
