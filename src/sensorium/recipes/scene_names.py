@@ -35,8 +35,8 @@ def scene_names(
     """Name the cells of composed scenes: the picture encoder's top and the connector, without the language model.
 
     Command: sensorium train scene_names
-    Hardware and time: 2 CPU cores, about a second a step.
-    Expected: things by an unseen artist named cell by cell; see docs/answers.md.
+    Hardware and time: CPU; under a second of one core a step.
+    Expected: 67 % of the cells with a thing by an unseen artist named right (blind 0.1 %), by trained artists 98 %.
 
     Args:
         folder: Where the run is written.
