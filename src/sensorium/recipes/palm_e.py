@@ -13,15 +13,13 @@ import torch
 from sensorium.data.conversation_batch import ConversationCollator
 from sensorium.data.jitter import Jitter
 from sensorium.data.scenes import Question, Scenes, as_conversations, names_only, path, plans, state
-from sensorium.data.tokens import TokenBatch
-from sensorium.evaluation.answers import ExactMatch
-from sensorium.evaluation.blind import Blind, beside_blind, deranged, media_parts, withheld
+from sensorium.evaluation.blind import beside_blind, deranged, media_parts, withheld
 from sensorium.evaluation.generated import Baselines, GeneratedScore, score_of
 from sensorium.models.multimodal_lm import MultimodalLM
 from sensorium.objectives.next_token import NextToken
 from sensorium.recipes.palm_e_states import learn_places
 from sensorium.recipes.scene_names import ENDLESS
-from sensorium.recipes.scene_questions import SEEN, answers, collator
+from sensorium.recipes.scene_questions import SEEN, QuestionTest, SceneCollator, answers, collator
 from sensorium.systems.palm_e import palm_e as system
 from sensorium.training import checkpoint
 from sensorium.training.run import Run
@@ -130,14 +128,12 @@ def take_over(start: Path, model: MultimodalLM) -> None:
 
 
 @dataclass(frozen=True)
-class StateCollator:
+class StateCollator(SceneCollator):
     """Numbers of scenes -> TokenBatch: questions about each, and several plans.
 
     tasks, withhold: as in the recipe
     """
 
-    stream: Scenes
-    collate: ConversationCollator
     tasks: int
     withhold: float
 
@@ -163,22 +159,9 @@ class StateCollator:
             ]
         return told
 
-    def __call__(self, items: Sequence[int]) -> TokenBatch:
-        return self.collate([messages for item in items for _, messages in self.conversations(item)])
 
-
-@dataclass(frozen=True)
-class StateTest:
-    """Questions of `KINDS` about scenes with a path.
-
-    questions, conversations, groups: one entry a question; groups: which scene it is about
-    seen: of training scenes
-    """
-
-    questions: list[Question]
-    conversations: list[Conversation]
-    groups: list[int]
-    seen: list[Question]
+class StateTest(QuestionTest):
+    """Questions of `KINDS` about scenes with a path."""
 
     @classmethod
     def of(cls, split: str, scenes: int) -> StateTest:
@@ -209,12 +192,7 @@ class StateTest:
         def answer(conversations: Sequence[Conversation]) -> list[str]:
             return answers(model, collate, conversations)
 
-        kinds = [one.kind for one in self.questions]
-        right = ExactMatch([one.answer for one in self.questions], kinds)
-        said = answer(self.conversations)
-        blind = Blind.of(answer, self.conversations, media=self.groups, shuffles=1).with_majority(
-            kinds, [one.kind for one in self.seen], [one.answer for one in self.seen]
-        )
+        right, said, blind = self.right, answer(self.conversations), self.blind(answer)
         found = beside_blind(right, said, blind, names_only_of(self.questions), self.groups)
         assert blind.withheld is not None
         nothing = right(blind.withheld)

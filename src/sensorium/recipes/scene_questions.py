@@ -16,7 +16,7 @@ from sensorium.data.jitter import Jitter
 from sensorium.data.scenes import Question, Scenes, as_conversations, describe, names_only
 from sensorium.data.tokens import TokenBatch
 from sensorium.evaluation.answers import ExactMatch
-from sensorium.evaluation.blind import Blind, beside_blind
+from sensorium.evaluation.blind import Answer, Blind, beside_blind
 from sensorium.evaluation.generated import GeneratedScore
 from sensorium.models.multimodal_lm import MultimodalLM
 from sensorium.models.teacher_forcing import forced_answers
@@ -127,18 +127,38 @@ class SceneCollator:
 
 
 @dataclass(frozen=True)
-class SceneTest:
-    """The questions about some scenes of a split.
+class QuestionTest:
+    """Questions about some scenes of a split.
 
     questions, conversations, groups: one entry a question; groups: which scene it is about
-    seen: of training scenes
+    seen:     questions about training scenes, whose commonest answers are a baseline
+    shuffles: how often it is repeated with the media of other scenes
     """
 
     questions: list[Question]
     conversations: list[Conversation]
     groups: list[int]
     seen: list[Question]
-    shuffles: int
+    shuffles: int = 1
+
+    @property
+    def kinds(self) -> list[str]:
+        return [question.kind for question in self.questions]
+
+    @property
+    def right(self) -> ExactMatch:
+        return ExactMatch([question.answer for question in self.questions], self.kinds)
+
+    def blind(self, answer: Answer) -> Blind:
+        """What the model answers with the media withheld and shuffled, and the commonest answers."""
+        blind = Blind.of(answer, self.conversations, media=self.groups, shuffles=self.shuffles)
+        return blind.with_majority(
+            self.kinds, [one.kind for one in self.seen], [one.answer for one in self.seen]
+        )
+
+
+class SceneTest(QuestionTest):
+    """All questions about still scenes."""
 
     @classmethod
     def of(cls, split: str, scenes: int, shuffles: int) -> SceneTest:
@@ -159,12 +179,7 @@ class SceneTest:
         def answer(conversations: Sequence[Conversation]) -> list[str]:
             return answers(model, collate, conversations)
 
-        kinds = [question.kind for question in self.questions]
-        right = ExactMatch([question.answer for question in self.questions], kinds)
-        said = answer(self.conversations)
-        blind = Blind.of(answer, self.conversations, media=self.groups, shuffles=self.shuffles).with_majority(
-            kinds, [question.kind for question in self.seen], [question.answer for question in self.seen]
-        )
+        right, said, blind = self.right, answer(self.conversations), self.blind(answer)
         named = right(said).get("name.accuracy")
         if named is None:
             return beside_blind(right, said, blind, groups=self.groups)
