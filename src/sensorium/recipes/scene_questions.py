@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from sensorium import speed
 from sensorium.data.conversation import Renderer
 from sensorium.data.conversation_batch import ConversationCollator
 from sensorium.data.jitter import Jitter
-from sensorium.data.scenes import Question, Scenes, as_conversations, describe, names_only
+from sensorium.data.scenes import Question, Scenes, as_conversations, both_orders, describe, names_only
 from sensorium.data.tokens import TokenBatch
 from sensorium.evaluation.answers import ExactMatch
 from sensorium.evaluation.blind import Answer, Blind, beside_blind
@@ -37,6 +37,7 @@ def scene_questions(
     steps: int = 600,
     batch_size: int = 16,
     lr: float = 5e-4,
+    pairs: int = 2,
     seed: int = 0,
     scenes: int = 200,
     shuffles: int = 1,
@@ -56,6 +57,7 @@ def scene_questions(
         steps: Optimiser steps.
         batch_size: Pictures a step; each comes with all its questions.
         lr: Peak learning rate of LoRA; the connector takes a half of it, the encoder's top a tenth.
+        pairs: Of things in each training scene that are asked after in both orders, beside the other questions.
         seed: Of the scenes and their light.
         scenes: How many scenes each test has.
         shuffles: How often each test is repeated with the pictures of other scenes.
@@ -82,7 +84,7 @@ def scene_questions(
         system="smol_llava",
         model=model,
         data=range(ENDLESS),
-        collate=SceneCollator(Scenes("train", seed=1 + seed), collator(model, Jitter())),
+        collate=SceneCollator(Scenes("train", seed=1 + seed), collator(model, Jitter()), pairs=pairs),
         objectives=[NextToken()],
         batch_size=batch_size,
         steps=steps,
@@ -106,15 +108,19 @@ def collator(model: MultimodalLM, jitter: Jitter | None = None) -> ConversationC
 
 @dataclass(frozen=True)
 class SceneCollator:
-    """Numbers of scenes -> TokenBatch: every question about each, and a line that describes it."""
+    """Numbers of scenes -> TokenBatch: every question about each, and a line that describes it.
+
+    pairs: of things left and right, and above and below each other, that are asked after in both orders as well
+    """
 
     stream: Scenes
     collate: ConversationCollator
+    pairs: int = field(default=0, kw_only=True)
 
     def conversations(self, item: int) -> list[tuple[str, Conversation]]:
         """The (id, messages) about one scene."""
         scene = self.stream.scene(int(item))
-        asked = [*self.stream.questions(scene), describe(scene)]
+        asked = [*self.stream.questions(scene), *both_orders(scene, self.pairs), describe(scene)]
         return [
             (f"{scene.id} {question.kind}", messages)
             for question, messages in zip(

@@ -4,7 +4,7 @@ import pytest
 
 from sensorium.data.scenes import SPLITS
 from sensorium.data.scenes.balance import by_kind
-from sensorium.data.scenes.questions import STILL_KINDS
+from sensorium.data.scenes.questions import STILL_KINDS, both_orders
 
 
 def middle(placed):
@@ -108,3 +108,19 @@ def test_relations_and_sizes_are_clear_to_the_eye(streams, scenes):
 def test_an_unknown_language_is_refused(streams, scenes):
     with pytest.raises(ValueError, match="got 'fr'; expected one of en, zh"):
         streams["train"].questions(scenes["train"][0], "fr")
+
+
+def test_both_orders_of_a_pair_are_asked_and_answered_differently(scenes):
+    asked = 0
+    for scene in scenes["train"]:
+        questions = both_orders(scene, most=2)
+        for one, other in zip(questions[::2], questions[1::2]):
+            assert one.kind == other.kind
+            assert one.about == other.about[::-1]
+            assert (one.answer, other.answer) == ("yes", "no")
+            for question in (one, other):
+                assert question.answer == right_answer(scene, question)
+        for kind in ("is_left", "is_above"):
+            assert sum(question.kind == kind for question in questions) <= 4
+        asked += len(questions)
+    assert asked > len(scenes["train"])

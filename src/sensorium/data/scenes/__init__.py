@@ -27,7 +27,14 @@ from sensorium.data.scenes.captions import caption, describe
 from sensorium.data.scenes.composing import SPLITS, Scenes
 from sensorium.data.scenes.conversations import as_conversations
 from sensorium.data.scenes.motion import MovingScenes, frozen, shuffled
-from sensorium.data.scenes.questions import KINDS, MOTION_KINDS, STATE_KINDS, STILL_KINDS, Question
+from sensorium.data.scenes.questions import (
+    KINDS,
+    MOTION_KINDS,
+    STATE_KINDS,
+    STILL_KINDS,
+    Question,
+    both_orders,
+)
 from sensorium.data.scenes.scene import GROUNDS, Placed, Scene
 from sensorium.data.scenes.sensing import STATE, path, plans, state
 from sensorium.data.scenes.vocabulary import LANGUAGES, Thing, held_out, vocabulary
@@ -49,6 +56,7 @@ __all__ = [
     "Thing",
     "as_conversations",
     "blind",
+    "both_orders",
     "by_kind",
     "caption",
     "describe",

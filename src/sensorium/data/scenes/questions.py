@@ -196,14 +196,36 @@ def _places(draw: random.Random, scene: Scene, word: Wording) -> Iterator[Questi
         if answers:
             one, before = draw.choice(answers)
             yield word(what, before.thing, [one.thing], places=True)
-        pairs = [
-            (one, other) for one in once for other in once if other.centre[axis] - one.centre[axis] >= margin
-        ]
+        pairs = _clear_pairs(scene, axis)
         if pairs:
             one, other = draw.choice(pairs)
             true = draw.random() < 0.5
             pair = [one.thing, other.thing] if true else [other.thing, one.thing]
             yield word(whether, IS_NOT[word.language][true], pair)
+
+
+def both_orders(scene: Scene, most: int, language: str = "en") -> list[Question]:
+    """`is_left` and `is_above` for at most `most` pairs of things each, every pair asked in both orders.
+
+    The two questions about a pair share their words and differ in their answer: only who looks where the things
+    are can tell them apart. Raises ValueError for an unknown language.
+    """
+    draw, word = random.Random(f"both orders/{scene.id}"), Wording(scene, language)
+    asked = []
+    for axis, whether in enumerate(("is_left", "is_above")):
+        pairs = _clear_pairs(scene, axis)
+        for one, other in draw.sample(pairs, min(most, len(pairs))):
+            no, yes = IS_NOT[language]
+            asked.append(word(whether, yes, [one.thing, other.thing]))
+            asked.append(word(whether, no, [other.thing, one.thing]))
+    return asked
+
+
+def _clear_pairs(scene: Scene, axis: int) -> list[tuple[Placed, Placed]]:
+    """Pairs of things that are there once, the first clearly before the second on an axis."""
+    margin = CLEARLY * scene.size
+    once = scene.once()
+    return [(one, other) for one in once for other in once if other.centre[axis] - one.centre[axis] >= margin]
 
 
 def _only_one_before(one: Placed, scene: Scene, axis: int, margin: float) -> Placed | None:
