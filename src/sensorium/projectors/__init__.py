@@ -1,6 +1,7 @@
 """Features -> Features of another width, length or both."""
 
 from sensorium.projectors.canonical import CanonicalHead
+from sensorium.projectors.column import ColumnProjector
 from sensorium.projectors.linear import LinearHead, LinearProjector
 from sensorium.projectors.mlp import MlpHead, MlpProjector
 from sensorium.projectors.pooling import DropFirst, FrameStacking, GridPooling, PixelShuffle
@@ -12,6 +13,7 @@ from sensorium.projectors.resampler import PerceiverResampler
 __all__ = [
     "CanonicalHead",
     "Chain",
+    "ColumnProjector",
     "DropFirst",
     "FrameStacking",
     "GridPooling",

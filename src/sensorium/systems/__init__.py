@@ -27,6 +27,10 @@ SYSTEMS = {
         "sensorium.systems.image_text_audio:image_text_audio",
         "pictures, words and speech in one space, from light pretrained encoders",
     ),
+    "fusion_network": (
+        "sensorium.systems.fusion_network:fusion_network",
+        "any encoders, any fusion, one head a task: classifies what comes in several modalities",
+    ),
     "llava": (
         "sensorium.systems.llava:llava",
         "a language model that sees through a connector of two layers (Liu et al. 2023)",

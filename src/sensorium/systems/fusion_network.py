@@ -1,0 +1,78 @@
+"""Several encoders, one fusion, one head a task: a classifier of anything that comes in several modalities.
+
+    image  uint8[H, W, 3] ──► EfficientNet-Lite0 ──► ColumnProjector ──┐
+    text   str ─────────────► MiniLM ──────────────► ColumnProjector ──┼──► fusion (any kind) ──► head a task
+    audio  float32[T] ──────► Whisper tiny.en ─────► ColumnProjector ──┘
+    (any columns, each with the encoder that is asked for; any row may lack any of them)
+
+No paper's system: the frame in which the fusions of many papers (`sensorium.fusion`) can be told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sensorium.encoders.audio import WhisperEncoder
+from sensorium.encoders.efficientnet_lite import EfficientNetLite
+from sensorium.encoders.encoder import Encoder
+from sensorium.encoders.text import SentenceEncoder
+from sensorium.encoders.video import FrameEncoder
+from sensorium.fusion import fusion_of
+from sensorium.models.fusion_network import FusionNetwork
+from sensorium.projectors.column import ColumnProjector
+from sensorium.tasks import Task, task_from
+
+
+def frames(**options: Any) -> Encoder:
+    """A clip's frames, each seen by EfficientNet-Lite0."""
+    return FrameEncoder(EfficientNetLite.pretrained(**options))
+
+
+# Written out, so that a name is found by reading: name -> what makes it. Pretrained ones are frozen.
+ENCODERS: dict[str, Callable[..., Encoder]] = {
+    "efficientnet_lite0": EfficientNetLite.pretrained,
+    "minilm": SentenceEncoder.pretrained,
+    "whisper_tiny": WhisperEncoder.pretrained,
+    "frames": frames,
+}
+PRETRAINED = ("efficientnet_lite0", "minilm", "whisper_tiny", "frames")
+USUAL = {"image": "efficientnet_lite0", "text": "minilm", "audio": "whisper_tiny", "video": "frames"}
+
+
+def fusion_network(
+    encoders: Mapping[str, str | Mapping[str, Any]],
+    tasks: Sequence[Task | Mapping[str, Any]],
+    fusion: str = "concatenation",
+    width: int = 256,
+    dropout: float = 0.1,
+    drop: float = 0.0,
+    stand_ins: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> FusionNetwork:
+    """The network, its pretrained encoders frozen, all else random.
+
+    encoders:  by column, a name of `ENCODERS`, or {"kind": name, …} with its options
+    tasks:     `Task`s, or what their `as_json` gave
+    fusion:    a kind of `sensorium.fusion`, and `options` of it
+    width:     of the columns where they are joined
+    dropout:   behind each projector
+    drop, stand_ins: see `FusionNetwork`
+
+    Raises ValueError for a name that is none.
+    """
+    towers = {column: _tower(column, spec) for column, spec in encoders.items()}
+    projectors = {column: ColumnProjector(tower.width, width, dropout) for column, tower in towers.items()}
+    joined = fusion_of(fusion, tuple(towers), width, **(options or {}))
+    return FusionNetwork(
+        towers, projectors, joined, [task_from(task) for task in tasks], drop=drop, stand_ins=stand_ins
+    )
+
+
+def _tower(column: str, spec: str | Mapping[str, Any]) -> Encoder:
+    options = {"kind": spec} if isinstance(spec, str) else dict(spec)
+    kind = options.pop("kind", None)
+    if kind not in ENCODERS:
+        raise ValueError(f"encoder of column {column!r}: got {kind!r}; expected one of {', '.join(ENCODERS)}")
+    tower = ENCODERS[kind](**options)
+    return tower.freeze() if kind in PRETRAINED else tower
