@@ -40,6 +40,8 @@ class Fusion(nn.Module):
     width:          W of the Features that come in; out_width: of the branches
     branches:       names of the branches
     keep_attention: `forward` also returns attention maps (slower: explicit softmax)
+    reads_tokens:   the result depends on the tokens, not on the pooled vectors alone; a recipe then caches the
+                    tokens of frozen encoders too
 
     The caller gives B rows of every column; rows that are not present are zeros with an empty mask, and whatever
     stood there must never reach a row's result. A row may lack any columns, also all of them (zeros then).
@@ -50,6 +52,7 @@ class Fusion(nn.Module):
     out_width: int
     branches: tuple[str, ...] = ("fused",)
     keep_attention: bool = False
+    reads_tokens: bool = False
 
     def __init__(self, columns: Sequence[str], width: int) -> None:
         super().__init__()
