@@ -20,7 +20,7 @@ class Fixed(torch.nn.Module):
         return torch.tensor([0.5, 0.25, 0.25]).log().expand(*hidden.shape[:-1], 3)
 
 
-def batch(items, right):
+def batch(items, right, worth=None, prior=None):
     # Conversation 0 answers "0 0", 1 "0", 2 "1 2", 3 "1"; the last position is not asked for.
     targets = torch.tensor([[0, 0, 0, 1, 2, 1, -100]])
     owners = torch.tensor([[0, 0, 1, 2, 2, 3, -1]])
@@ -34,7 +34,8 @@ def batch(items, right):
         names=("a", "b", "c", "d"),
         owners=owners,
     )
-    return ChoiceBatch.of(plain, torch.tensor(items), torch.tensor(right))
+    worth, prior = (None if given is None else torch.tensor(given) for given in (worth, prior))
+    return ChoiceBatch.of(plain, torch.tensor(items), torch.tensor(right), worth, prior)
 
 
 def test_likelihoods_are_sums_over_an_answers_tokens():
@@ -49,6 +50,16 @@ def test_losses_by_hand():
     assert torch.allclose(losses["next_token"], -(2 * half + quarter) / 3)
     # Item 0: 0.25 of 0.75; item 1: 0.25 of 0.3125.
     assert torch.allclose(losses["choice"], -(torch.tensor([1 / 3, 0.8]).log().mean()))
+
+
+def test_a_prior_is_added_and_worth_is_shared_by_hand():
+    worth, prior = [-1.0, 3.0, 1.0, 0.0], [9.0, 0.0, 0.0, 2.0]
+    losses = Choice()(Fixed(), batch([0, 0, 0, 0], [True, False, False, False], worth, prior))
+    logs = torch.tensor([0.5, 0.0625, 0.25]).log() + torch.tensor([0.0, 0.0, 2.0])
+    chances = logs.log_softmax(0)
+    assert torch.allclose(losses["choice"], -(0.75 * chances[0] + 0.25 * chances[1]))
+    # Nothing of worth among the answers: no choice to learn.
+    assert Choice()(Fixed(), batch([0] * 4, [True] + [False] * 3, [-1.0, 0.0, 0.0, 0.0]))["choice"] == 0
 
 
 def test_items_with_one_answer_offer_no_choice():

@@ -8,7 +8,7 @@ from sensorium.data.sample import Sample
 from sensorium.evaluation.generated import Measured
 from sensorium.models.decoding import Decoding
 from sensorium.recipes import retrieval_tests
-from sensorium.recipes.captions import captions, item_of, sentence
+from sensorium.recipes.captions import Item, candidates, captions, item_of, sentence, trust_of
 from sensorium.recipes.neighbours import Known, Neighbours, folds
 from sensorium.recipes.retrieval_tests import Ranked, Rule, chosen_rule, head_noun
 from sensorium.systems import smol_captioner, system_builder
@@ -152,5 +152,24 @@ def test_wrong_answers_are_marked_wrong(trained):
     named = [place for place, item in enumerate(run.collate.items) if item.task == "name"]
     batch = run.collate(named[:2])
     first = [n for n, item in enumerate(batch.items.tolist()) if item == 0]
-    assert batch.right[first].tolist() == [True, False, False, False]
+    assert batch.right[first].tolist() == [True] + [False] * 4
     assert len(batch.names) == len(batch.items)
+
+
+def test_captions_are_worth_what_they_share_and_names_all_or_nothing():
+    found = Neighbours(("A red fish.", "A dog."), (0.5, 0.25), "A dog.")
+    written = Item(0, None, "caption", "A fish.", found, ())
+    right, fish, dog = candidates(written, trust=10.0)
+    assert (right.text, right.worth) == ("A fish.", -1.0)
+    assert (fish.worth, fish.prior, dog.worth, dog.prior) == (2 / 3, 5.0, 0.0, 2.5)
+    named = Item(0, None, "name", "dog", found, ())
+    assert [(one.text, one.worth, one.prior) for one in candidates(named, trust=10.0)] == [
+        ("dog", 1.0, 2.5),
+        ("A red fish.", 0.0, 5.0),
+    ]
+
+
+def test_trust_explains_the_names_best():
+    sure = Neighbours(("cat", "dog"), (0.51, 0.5), "cat")
+    assert trust_of([Item(0, None, "name", "cat", sure, ())]) == 100.0
+    assert trust_of([Item(0, None, "name", "dog", sure, ())]) == 0.0

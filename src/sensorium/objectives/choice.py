@@ -15,13 +15,14 @@ class Choice:
     """(model, batch) -> {"next_token": float[], "choice": float[]}
 
     Item i asks for one of the answers a in A_i, one of which is right, r_i. With l(a) = Σ_t log p(a_t | a_<t, item),
-    the log-likelihood of an answer's tokens:
+    the log-likelihood of an answer's tokens, a prior q(a) in nats and shares w(a) of each answer's worth:
 
         next_token = −1/S Σ_i l(r_i), over the S tokens of the right answers
-        choice     = mean over i  −log softmax_{a ∈ A_i} l(a) [r_i], over items with several answers
+        choice     = mean over i  −Σ_a w(a) log softmax_{a ∈ A_i} (l(a) + q(a)), over items with several answers
 
     The first alone teaches what answers look like, the second what tells this one from those that look alike: the
-    ranking loss of models that choose (Unlikelihood's relative, and DPO's without a reference model).
+    ranking loss of models that choose (Unlikelihood's relative, and DPO's without a reference model). With a prior,
+    such as a retriever's score, the model learns what is to be corrected of it (a product of experts, Hinton 2002).
 
     batch: a `data.ChoiceBatch`
     """
@@ -30,13 +31,19 @@ class Choice:
         token_scores, owners = token_likelihoods(model, batch)
         is_right = batch.right[owners]
         C, items = len(batch.right), batch.items
-        answers = token_scores.new_zeros(C).index_add(0, owners, token_scores)
+        totals = token_scores.new_zeros(C).index_add(0, owners, token_scores)
+        offered = batch.worth >= 0
         N = int(items.max()) + 1
+        shares = torch.zeros_like(totals).index_add(0, items, batch.worth.clamp(min=0))[:N]
+        several = (torch.bincount(items[offered], minlength=N) > 1) & (shares > 0)
+        among = (totals + batch.prior).masked_fill(~offered, -torch.inf)
         place = _place(items)
-        table = answers.new_full((N, int(place.max()) + 1), -torch.inf).index_put((items, place), answers)
-        several = torch.bincount(items, minlength=N) > 1
-        right = place.new_zeros(N).index_put((items[batch.right],), place[batch.right])
-        choice = F.cross_entropy(table[several], right[several]) if several.any() else answers.sum() * 0
+        table = among.new_full((N, int(place.max()) + 1), -torch.inf).index_put((items, place), among)
+        chances = table[several].log_softmax(-1)
+        wanted = torch.zeros_like(table).index_put((items, place), batch.worth.clamp(min=0))
+        wanted = wanted[several] / shares[several, None]
+        each = -(wanted * chances.masked_fill(wanted == 0, 0.0)).sum(-1)
+        choice = each.mean() if several.any() else totals.sum() * 0
         return {"next_token": -token_scores[is_right].mean(), "choice": choice}
 
 

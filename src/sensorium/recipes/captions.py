@@ -33,7 +33,8 @@ VALIDATION_ARTIST = "openmoji"  # in galleries only; the language model is not t
 VALIDATION_FOLD = 2  # of the stamps that train
 REPEATED = 2  # times that each training stamp stands among the items: there are five times as many drawings
 PARTS = 4  # in which the training stamps are taken apart, each looked up among the others
-WRONG = 3  # answers that the right one is told from at a step
+WRONG = 4  # answers that the right one is told from at a step
+TRUSTS = (0.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
 PREFIX_RIDGE = 0.1  # of the prefix's start, in mean variances of the pictures' coordinates
 
 
@@ -106,7 +107,7 @@ def captions(
         system_args={"size": size},
         model=model,
         data=range(len(train)),
-        collate=ChoiceCollator(reading, train, plain, WRONG),
+        collate=ChoiceCollator(reading, train, trust_of(train), plain, WRONG),
         objectives=[Choice()],
         freeze=["encoders.*", "projectors.*"],
         batch_size=batch_size,
@@ -154,50 +155,96 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """An answer that an item may be given. worth, prior: as in `ChoiceBatch`"""
+
+    text: str
+    worth: float
+    prior: float
+
+
+@dataclass(frozen=True)
 class ChoiceCollator:
     """Places of items -> ChoiceBatch: the right answer of each first, then the captions of its neighbours.
 
+    trust: nats that a unit of cosine speaks for a neighbour's caption, beside the language model
     plain: share of the items whose prompt holds no neighbours
-    wrong: at most so many wrong answers an item, drawn anew each time; None: all
+    wrong: at most so many other answers an item, drawn anew each time; None: all
     """
 
     collate: ConversationCollator
     items: Sequence[Item]
+    trust: float
     plain: float = 0.0
     wrong: int | None = None
 
-    def conversations(self, place: int) -> list[tuple[str, Any]]:
-        """The (id, messages) about one item."""
+    def offered(self, place: int) -> tuple[Item, list[Candidate]]:
+        """An item, with or without neighbours in its prompt, and its answers."""
         item = self.items[int(place)]
         if random.random() < self.plain:
             item = replace(item, shown=())
-        right, *others = answers_of(item)
+        right, *others = candidates(item, self.trust)
         if self.wrong is not None and len(others) > self.wrong:
             others = random.sample(others, self.wrong)
-        made = [item.conversation(answer) for answer in (right, *others)]
+        return item, [right, *others]
+
+    def conversations(self, place: int) -> list[tuple[str, Any]]:
+        """The (id, messages) about one item."""
+        item, answers = self.offered(place)
+        made = [item.conversation(answer.text) for answer in answers]
         return [(sample.id, sample.columns["messages"]) for sample in made]
 
     def __call__(self, places: Sequence[int]) -> ChoiceBatch:
-        rows, items, right = [], [], []
+        rows, items, right, offered = [], [], [], []
         for number, place in enumerate(places):
-            for n, (id, messages) in enumerate(self.conversations(place)):
-                rows.append(Sample(id, {"messages": messages}, {"messages": "conversation"}))
-                items.append(number)
-                right.append(n == 0)
-        return ChoiceBatch.of(self.collate(rows), torch.tensor(items), torch.tensor(right))
+            item, answers = self.offered(place)
+            rows += [item.conversation(answer.text) for answer in answers]
+            items += [number] * len(answers)
+            right += [n == 0 for n in range(len(answers))]
+            offered += answers
+        worth, prior = (torch.tensor([getattr(one, name) for one in offered]) for name in ("worth", "prior"))
+        return ChoiceBatch.of(self.collate(rows), torch.tensor(items), torch.tensor(right), worth, prior)
 
 
-def answers_of(item: Item) -> list[str]:
-    """The right answer, and for a name the neighbours' that say something else.
+def candidates(item: Item, trust: float) -> list[Candidate]:
+    """The right answer, then the neighbours' that say something else.
 
-    A caption has none to be told from: the neighbours show other things, and what they are called may be half right.
+    Of names one is right and the others are worth nothing; where the right one is not among the neighbours, it is
+    no more like the picture than the last of them. A caption's neighbours show other things: each is worth what it
+    shares with the right caption, which itself is only to be written, since nobody offers it in a test.
     """
-    if item.task == "caption":
-        return [item.answer]
+    name = item.task == "name"
+    like = dict(zip(map(bundled.normalised, item.found.captions), item.found.scores))
+    form = bundled.normalised(item.answer)
+    right = Candidate(item.answer, 1.0 if name else -1.0, trust * like.get(form, min(like.values())))
     others = [
-        text for text in item.found.captions if bundled.normalised(text) != bundled.normalised(item.answer)
+        Candidate(text, 0.0 if name else overlap(text, item.answer), trust * score)
+        for text, score in zip(item.found.captions, item.found.scores)
+        if bundled.normalised(text) != form
     ]
-    return [item.answer, *others]
+    return [right, *others]
+
+
+def overlap(one: str, other: str) -> float:
+    """What two captions share: F1 of their words, articles aside, 0 to 1."""
+    a, b = (set(bundled.normalised(text).split()) for text in (one, other))
+    return 2 * len(a & b) / (len(a) + len(b)) if a and b else 0.0
+
+
+def trust_of(items: Sequence[Item]) -> float:
+    """The `trust` under which the cosines alone explain the training names best (maximum likelihood on a grid)."""
+    named = [candidates(item, 1.0) for item in items if item.task == "name"]
+    if not named:
+        return 0.0
+
+    def likelihood(trust: float) -> float:
+        total = 0.0
+        for answers in named:
+            cosines = torch.tensor([answer.prior for answer in answers])
+            total += float((trust * cosines).log_softmax(0)[0])
+        return total
+
+    return max(TRUSTS, key=likelihood)
 
 
 def pictures(
