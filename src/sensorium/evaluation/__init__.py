@@ -11,8 +11,10 @@ captions.py      BLEU, METEOR, ROUGE-L, CIDEr
 transcription.py WER, CER
 blind.py         answers without looking: media withheld or shuffled, majority, nearest copy, names only
 drop_one.py      what each modality of a fused query, or of a conversation, contributes
+predictions.py   answers to tasks: accuracy, F1, mAP, MAE, Pearson, IoU; blind and drop-one numbers beside them
 
-Everything here sees arrays and texts only: no model, no media, no torch.
+Everything here sees arrays and texts only: no model, no media, no torch. predictions.py alone runs the model that it
+is handed, and reads the tensors that come out.
 """
 
 from sensorium.evaluation.generated import GeneratedScore

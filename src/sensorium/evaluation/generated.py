@@ -20,7 +20,8 @@ from rich.table import Table
 
 from sensorium.evaluation.scores import RESAMPLES, Score, interval
 
-UNITS = ("fraction", "error", "points")
+UNITS = ("fraction", "error", "points", "distance")
+LOWER = ("error", "distance")  # units of which less is better
 BLIND = ("blind_withheld", "blind_shuffled", "majority")
 BASELINES = (*BLIND, "copy", "names_only")
 
@@ -33,8 +34,9 @@ class Measured:
     statistic: int64[M] rows of `values` -> the metric of those rows; None is the mean of `values`, anything
                else is for metrics of a whole set (BLEU, METEOR, WER) that are no mean over items
     rows:      int64[N], which items of the evaluation these are; None is all of them
-    unit:      "fraction" (higher is better), "error" (a fraction, lower is better, may pass 1) or "points"
-               (higher is better, not a fraction: CIDEr)
+    unit:      "fraction" (higher is better), "error" (a fraction, lower is better, may pass 1), "points"
+               (higher is better, not a fraction: CIDEr) or "distance" (lower is better, no fraction: how far a
+               number is off, in the unit of the answers)
     note:      how it was measured, where that must be said beside the number
     """
 
@@ -73,7 +75,7 @@ class GeneratedScore:
     margin:           by how much the value is better than the best of the blind (the first three), positive
                       where it is better; margin_low, margin_high: its interval, both measured on the same
                       draws of items; margin_over: which of the blind that is
-    unit:             "fraction", "error" (lower is better) or "points"
+    unit:             "fraction", "error" (lower is better), "points" or "distance" (lower is better)
     note:             how it was measured, where that must be said
     """
 
@@ -98,8 +100,8 @@ class GeneratedScore:
             raise ValueError(f"unit: got {self.unit!r}, expected one of {', '.join(UNITS)}")
 
     def better_than(self, other: float) -> bool:
-        """Whether the value lies on the good side of `other` (lower for errors, higher for the rest)."""
-        return self.value < other if self.unit == "error" else self.value > other
+        """Whether the value lies on the good side of `other` (lower for errors and distances, higher for the rest)."""
+        return self.value < other if self.unit in LOWER else self.value > other
 
     @property
     def clears(self) -> bool | None:
@@ -111,7 +113,7 @@ class GeneratedScore:
         blind = [b for b in (*(getattr(self, name) for name in BLIND), self.names_only) if b is not None]
         if not blind:
             return None
-        beyond = self.high < min(blind) if self.unit == "error" else self.low > max(blind)
+        beyond = self.high < min(blind) if self.unit in LOWER else self.low > max(blind)
         return beyond and (self.margin_low is None or self.margin_low > 0)
 
     def as_dict(self) -> dict[str, float | int | str | None]:
@@ -161,7 +163,7 @@ def score_of(
     numbers = {name: _mean_over(runs, everything) for name, runs in blind.items()}
     margin: dict[str, float | str] = {}
     if numbers:
-        sign = -1.0 if measured.unit == "error" else 1.0
+        sign = -1.0 if measured.unit in LOWER else 1.0
         best = max(numbers, key=lambda name: sign * numbers[name])
         margin_low, margin_high = interval(
             measured.values,
@@ -211,7 +213,7 @@ def table(
     for heading in ("value", "95 % interval", *headings, "margin over blind", "n"):
         grid.add_column(heading, justify="right", no_wrap=True)
     for name, score in scores.items():
-        value = shown(score, score.value) + (" ↓" if score.unit == "error" else "")
+        value = shown(score, score.value) + (" ↓" if score.unit in LOWER else "")
         cells = [f"= {value}" if score.clears is False else f"[bold]{value}[/]"]
         cells.append(f"{shown(score, score.low)} … {shown(score, score.high)}")
         for baseline in shown_baselines:
@@ -238,8 +240,8 @@ def margin_text(score: GeneratedScore) -> str:
 
 
 def shown(score: GeneratedScore, number: float) -> str:
-    """A number of this score as people read it: percent for fractions and errors, plain points."""
-    return f"{number:.2f}" if score.unit == "points" else f"{100 * number:.1f}"
+    """A number of this score as people read it: percent for fractions and errors, points and distances as is."""
+    return f"{number:.2f}" if score.unit in ("points", "distance") else f"{100 * number:.1f}"
 
 
 def from_entry(entry: Mapping[str, object]) -> Score | GeneratedScore:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sensorium.evaluation.generated import BLIND
+from sensorium.evaluation.generated import BLIND, LOWER
 from sensorium.training.preflight import Preflight
 from sensorium.training.run import Run
 
@@ -98,7 +98,7 @@ def score_lines(evaluation: tuple[int, Mapping[str, Mapping[str, Any]]] | None, 
 def _blind(score: Mapping[str, Any]) -> float | None:
     """The best of the blind numbers that a score has."""
     found = [score[field] for field in ("blind", *BLIND) if score.get(field) is not None]
-    best = min if score.get("unit") == "error" else max
+    best = min if score.get("unit") in LOWER else max
     return best(found, default=None)
 
 

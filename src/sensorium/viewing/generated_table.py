@@ -20,6 +20,7 @@ HEADINGS = {
     "copy": "nearest copy",
 }
 BLIND = ("blind_withheld", "blind_shuffled", "majority")
+LOWER, PLAIN = ("error", "distance"), ("points", "distance")  # units: less is better; not shown in percent
 
 
 class GeneratedLike(Protocol):
@@ -71,7 +72,7 @@ def generated_tiles(scores: Mapping[str, GeneratedLike], headline: Sequence[str]
         if score.copy is not None:
             beside.append(f"nearest copy {_text(score, score.copy)}")
         where, task, metric = _parts(name, scores)
-        big, percent = _text(score, score.value), score.unit != "points"
+        big, percent = _text(score, score.value), score.unit not in PLAIN
         made.append(tile((where, task, metric + _down(score)), big, percent, _bar(score), beside))
     return f'<div class="tiles">{"".join(made)}</div>' if made else ""
 
@@ -98,7 +99,7 @@ def generated_table(scores: Mapping[str, GeneratedLike]) -> str:
             f'<tr class="{"first" if said else ""}"><th class="task">{said}</th>'
             f'<td class="metric">{esc(metric)}{_down(score)}</td>'
             f'<td class="n value">{NOT_CLEAR if score.clears is False else ""}{_text(score, score.value)}</td>'
-            f'<td class="bar">{_bar(score) if score.unit != "points" else ""}</td>'
+            f'<td class="bar">{_bar(score) if score.unit not in PLAIN else ""}</td>'
             f'<td class="n soft">{_text(score, score.low)} – {_text(score, score.high)}</td>{cells}'
             f'<td class="n">{_margin(score)}</td><td class="n soft">{score.n:,}</td></tr>'
         )
@@ -153,7 +154,7 @@ def _best_blind(score: GeneratedLike) -> float | None:
     numbers = [number for name in BLIND if (number := _baseline(score, name)) is not None]
     if not numbers:
         return None
-    return min(numbers) if score.unit == "error" else max(numbers)
+    return min(numbers) if score.unit in LOWER else max(numbers)
 
 
 def _margin(score: GeneratedLike) -> str:
@@ -172,8 +173,8 @@ def _bar(score: GeneratedLike) -> str:
 
 
 def _down(score: GeneratedLike) -> str:
-    return " ↓" if score.unit == "error" else ""
+    return " ↓" if score.unit in LOWER else ""
 
 
 def _text(score: GeneratedLike, number: float) -> str:
-    return f"{number:.2f}" if score.unit == "points" else f"{100 * number:.1f}"
+    return f"{number:.2f}" if score.unit in PLAIN else f"{100 * number:.1f}"
