@@ -49,6 +49,10 @@ RECIPES = {
         "sensorium.recipes.speech:speech",
         "a small language model that writes down what is said",
     ),
+    "fusion": (
+        "sensorium.recipes.fusion:fusion",
+        "labels from several modalities at once, by any kind of fusion: a puzzle, or your own folder or table",
+    ),
     "palm_e": (
         "sensorium.recipes.palm_e:palm_e",
         "a language model that reads pictures and states: answers and plans about composed scenes",

@@ -1,0 +1,131 @@
+"""A fusion network on a puzzle or on your own labelled media: any kind of fusion, frozen encoders, cached features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sensorium.data.sample import Sample
+from sensorium.objectives.class_weights import class_weights, counts_of
+from sensorium.objectives.supervised import Supervised
+from sensorium.recipes.fusion_data import data_of, groups_of, scores_of, share_of
+from sensorium.systems.fusion_network import fusion_network
+from sensorium.tasks import AnyOf, OneOf, Task
+from sensorium.training.balance import Balanced
+from sensorium.training.order import shuffled
+from sensorium.training.run import Run
+
+Balance = Literal["none", "weights", "sampler"]
+
+
+def fusion(
+    task: str = "sentiment",
+    kind: str = "gated",
+    columns: tuple[str, ...] = (),
+    label: tuple[str, ...] = (),
+    folder: Path = Path("runs/fusion"),
+    steps: int = 600,
+    batch_size: int = 64,
+    lr: float = 1e-3,
+    width: int = 256,
+    dropout: float = 0.1,
+    drop: float = 0.0,
+    stand_ins: bool = False,
+    labels: float = 1.0,
+    balance: Balance = "none",
+    train: int | None = None,
+    held_out: float = 0.2,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> Run:
+    """Learn a task from several modalities at once, on a puzzle or on your own labelled media.
+
+    Command: sensorium train fusion --task sentiment --kind gated
+
+    Args:
+        task: A puzzle, or a folder, .jsonl, .csv or .parquet of your own.
+        kind: Of fusion: how the columns are joined.
+        columns: Use only these columns.
+        label: Of your own data, the fields to learn; "rating:number" says what kind of answer a field holds.
+        folder: Where the run is written.
+        steps: Optimiser steps.
+        batch_size: Rows of a step.
+        lr: Peak learning rate.
+        width: Of the columns where they are joined.
+        dropout: Behind each column's projector.
+        drop: Share of the columns that training hides, never a row's last (modality dropout).
+        stand_ins: A learned vector stands for a column that a row lacks.
+        labels: Share of the training labels that are used, of every label alike.
+        balance: Against rare labels: none, weights (of the loss) or sampler (rare ones come more often).
+        train: Use at most so many training rows.
+        held_out: Share of your own records that are tested on, when no field "split" says which.
+        seed: Of the weights' start, of the order of the data, and of which labels are used.
+        cache: Folder of the feature cache.
+        progress: Show the preflight and progress bars.
+    """
+    if not 0 < labels <= 1:
+        raise ValueError(f"--labels {labels}; expected a share above 0 and up to 1, such as 0.1")
+    data = data_of(task, label, train, folder, held_out)
+    samples = share_of(data.samples("train"), data.tasks[0], labels, seed)
+    system_args = {
+        "encoders": data.encoders(columns),
+        "tasks": [task.as_json() for task in data.tasks],
+        "fusion": kind,
+        "width": width,
+        "dropout": dropout,
+        "drop": drop,
+        "stand_ins": stand_ins,
+    }
+    torch.manual_seed(seed)
+    model = fusion_network(**system_args)  # type: ignore[arg-type]
+    read: dict[str, Any] = {
+        "what": "tokens" if model.fusion.reads_tokens else "pooled",
+        "cache": cache,
+        "progress": progress,
+    }
+    collate = data.collator(model.by_column, "train", samples, **read)
+    test = data.collator(model.by_column, "test", **read)
+    return Run(
+        name="fusion",
+        folder=folder,
+        system="fusion_network",
+        system_args=system_args,
+        model=model,
+        data=range(len(samples)),
+        collate=collate,
+        objectives=[Supervised(data.tasks, class_weights=weights_of(data.tasks, samples, balance))],
+        batch_size=min(batch_size, len(samples)),
+        order=Balanced(groups_of(samples, data.tasks[0])) if balance == "sampler" else shuffled,
+        steps=steps,
+        lr=lr,
+        precision="fp32",
+        seed=seed,
+        evaluate=lambda trained: scores_of(trained, test, samples),
+        data_card=f"{data.about}\n{len(samples)} rows trained on, {len(data.samples('test'))} tested on",
+        progress=progress,
+    )
+
+
+def weights_of(tasks: Sequence[Task], samples: Sequence[Sample], balance: Balance) -> Mapping[str, Tensor]:
+    """By task, a weight a label where rare labels are to count more; nothing unless `balance` says so.
+
+    Raises ValueError where balance is asked for and no task has labels.
+    """
+    labelled = (OneOf,) if balance == "weights" else (OneOf, AnyOf)
+    if balance != "none" and not isinstance(tasks[0], labelled):
+        raise ValueError(
+            f"--balance {balance}: got the task {tasks[0].name!r} of the kind {tasks[0].kind}; expected one of "
+            f"{', '.join(kind.kind for kind in labelled)}. Leave it out"
+        )
+    if balance != "weights":
+        return {}
+    return {
+        task.name: class_weights(counts_of(task, [sample.fields.get(task.field) for sample in samples]))
+        for task in tasks
+        if isinstance(task, OneOf)
+    }
