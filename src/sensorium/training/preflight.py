@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sensorium.data.batch import Collator
 from sensorium.data.sample import Batch
 from sensorium.data.tokens import TokenBatch
+from sensorium.objectives.supervised import Supervised
 from sensorium.training import describe, distributed, optim, preflight_tokens
 from sensorium.training.adaptation import parts, set_training, untouched
 from sensorium.training.losses import WeightedLosses
@@ -104,7 +105,9 @@ def preflight(run: Run, autocast: torch.dtype | None = None, rank: int = 0, rank
         batches = Batches(run.data, run.collate, run.seed)
         places = iter(Places(run.order, run.seed, len(run.data), run.batch_size, 0, rank, ranks))
         place, batch = _draw(batches, places, run)
-        pairs = _pairs(batch, ranks)
+        # Labels need no rows to compare: such a batch may hold one column a row, or one meaning.
+        supervised = all(isinstance(objective, Supervised) for objective in run.objectives)
+        pairs = "" if supervised else _pairs(batch, ranks)
         items = [batches.item(place.epoch, place.rows[0])]
         if isinstance(batch, TokenBatch):
             items = [batches.item(place.epoch, row) for row in place.rows]
