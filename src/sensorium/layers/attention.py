@@ -5,6 +5,8 @@ B item, S query position, T key position, H head, E width of a head, D width.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,6 +61,10 @@ class Attention(nn.Module):
         seen = seen[:, None, None] if mask.dim() == 2 else seen[..., None]
         return out.masked_fill(~seen, 0.0)
 
+    def weights(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """float[B, H, S, T]: how much each position of x takes of those of y, as `forward` without dropout."""
+        return attention_weights(self.query(x), self.key(x if y is None else y), self.heads, mask)
+
 
 def attend(
     query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None, dropout: float = 0.0
@@ -83,3 +89,23 @@ def attend(
         )
         read_BHSE = torch.where(seen_BHS1, read_BHSE, torch.zeros_like(read_BHSE))
     return read_BHSE.transpose(1, 2).reshape(B, S, D)
+
+
+def attention_weights(query: Tensor, key: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
+    """float[B, S, H·E], float[B, T, H·E] -> float[B, H, S, T], the weights by which `attend` reads, mask as there.
+
+    Each row sums to 1, or is zeros where a query may see nothing. For looking at: `attend` never makes them.
+    """
+    B, _, D = query.shape
+    q_BHSE, k_BHTE = (x.view(B, x.shape[1], heads, D // heads).transpose(1, 2) for x in (query, key))
+    logits_BHST = q_BHSE @ k_BHTE.transpose(2, 3) / math.sqrt(D // heads)
+    if mask is None:
+        return logits_BHST.softmax(-1)
+    return masked_softmax(logits_BHST, mask[:, None, None, :] if mask.dim() == 2 else mask[:, None])
+
+
+def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """float[…, T], bool[…, T] -> float[…, T]: over the places that are True; zeros where none is, without nan."""
+    nothing = ~mask.any(-1, keepdim=True)
+    weights = logits.masked_fill(~(mask | nothing), float("-inf")).softmax(-1)
+    return torch.where(mask, weights, torch.zeros_like(weights))
