@@ -12,6 +12,8 @@ transcription.py WER, CER
 blind.py         answers without looking: media withheld or shuffled, majority, nearest copy, names only
 drop_one.py      what each modality of a fused query, or of a conversation, contributes
 predictions.py   answers to tasks: accuracy, F1, mAP, MAE, Pearson, IoU; blind and drop-one numbers beside them
+repeats.py       intervals over rows and over repeated trainings at once
+shapley.py       what each column contributes to a score, from the score of every subset of columns
 
 Everything here sees arrays and texts only: no model, no media, no torch. predictions.py alone runs the model that it
 is handed, and reads the tensors that come out.
