@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from sensorium import speed
-from sensorium.training import checkpoint, describe, distributed, optim
+from sensorium.training import checkpoint, conflict, describe, distributed, optim
 from sensorium.training import resume as saved_state
 from sensorium.training.adaptation import freeze, set_training, untouched
 from sensorium.training.card import card
@@ -55,6 +55,7 @@ def fit(run: Run, resume: bool = True) -> Trained:
     speed.apply()
     accelerator = distributed.start(run.batch_size)
     rank, ranks, main = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
+    conflict.check(run, ranks)
     folder, model, total_steps = Path(run.folder), run.model.to(accelerator.device), run.total_steps
     batches = Batches(run.data, run.collate, run.seed)
     newest = distributed.gather(saved_state.open_folder(run, resume) if main else None)[0]
@@ -71,7 +72,7 @@ def fit(run: Run, resume: bool = True) -> Trained:
     # ── model ─────────────────────────────────────────────────────────────────────────────────────────────
     frozen = checkpoint.frozen_parts(model)
     set_training(model)
-    losses: nn.Module = WeightedLosses(model, run.objectives, run.weights, autocast)
+    losses: Any = WeightedLosses(model, run.objectives, run.weights, autocast, attached=bool(run.conflict))
     if ranks > 1:  # alone, accelerate would only import for seconds to find nothing to do
         losses = accelerator.prepare_model(losses)
 
@@ -131,7 +132,7 @@ def fit(run: Run, resume: bool = True) -> Trained:
 def train_step(
     run: Run,
     step: int,
-    losses: nn.Module,
+    losses: Any,
     optimizer: torch.optim.Optimizer,
     drawn: Iterator[tuple[Place, Any]],
     accelerator: Accelerator,
@@ -143,6 +144,7 @@ def train_step(
     rates = optim.set_rates(optimizer, optim.schedule(run, step))
     totals: list[float] = []
     named: dict[str, list[float]] = {}
+    apart = conflict.LossGradients(run.model) if run.conflict else None
     for number in range(run.accumulate):
         place, batch = next(drawn)
         last = number == run.accumulate - 1
@@ -153,11 +155,15 @@ def train_step(
             # Every process must know of it: one that stops alone leaves the others waiting.
             everywhere = distributed.gather((total.item(), values, ids))
             check_finite(step, everywhere)
-            accelerator.backward(total / run.accumulate)
+            if apart is None:
+                accelerator.backward(total / run.accumulate)
+            else:
+                apart.add({name: loss / run.accumulate for name, loss in losses.weighted(found).items()})
         totals.append(sum(total for total, _, _ in everywhere) / len(everywhere))
         for _, values, _ in everywhere:
             for name, value in values.items():
                 named.setdefault(name, []).append(value)
+    cosines = apart.merge(str(run.conflict), run.seed, step) if apart else {}
     norm = accelerator.clip_grad_norm_(losses.parameters(), run.clip or float("inf"))
     if not norm.isfinite():
         bad = [
@@ -178,6 +184,7 @@ def train_step(
         **{f"loss/{name}": sum(values) / len(values) for name, values in named.items()},
         **{f"lr/{part}" if part else "lr": rate for part, rate in rates.items()},
         "grad_norm": norm.item(),
+        **cosines,
     }
 
 

@@ -25,6 +25,7 @@ class WeightedLosses(nn.Module):
     anchored: what a batch does not use gets a gradient of zero rather than none. Processes whose rows lack
               different modalities then average the same gradients, in the same order, and after whatever the
               objectives exchange in their own backward pass (autograd runs the nodes made first last)
+    attached: the named losses keep their graphs, for a gradient each
     """
 
     def __init__(
@@ -34,13 +35,14 @@ class WeightedLosses(nn.Module):
         weights: Mapping[str, float] | None,
         autocast: torch.dtype | None = None,
         anchored: bool = True,
+        attached: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.objectives, self.weights = model, tuple(objectives), weights
-        self.autocast, self.anchored = autocast, anchored
+        self.autocast, self.anchored, self.attached = autocast, anchored, attached
 
     def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """total: float[]; losses: float[] each, detached, none when no objective found rows to compare."""
+        """total: float[]; losses: float[] each, not weighted, none when no objective found rows to compare."""
         device = next(self.model.parameters()).device
         losses: dict[str, Tensor] = {}
         total = torch.zeros((), device=device)
@@ -62,9 +64,13 @@ class WeightedLosses(nn.Module):
                             "a scalar: take its mean"
                         )
                     losses[name] = loss.float()
-        for name, loss in losses.items():
-            total = total + self.weight(name) * loss
-        return total, {name: loss.detach() for name, loss in losses.items()}
+        for loss in self.weighted(losses).values():
+            total = total + loss
+        return total, losses if self.attached else {name: loss.detach() for name, loss in losses.items()}
+
+    def weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What each named loss adds to the total."""
+        return {name: self.weight(name) * loss for name, loss in losses.items()}
 
     def weight(self, name: str) -> float:
         """The factor of a loss: of its own name, else of the first pattern that matches it."""

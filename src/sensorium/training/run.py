@@ -18,6 +18,7 @@ Objective = Callable[[nn.Module, Any], dict[str, Tensor]]
 Schedule = Literal["constant", "cosine", "linear", "warmup-stable-decay"]
 SCHEDULES: tuple[str, ...] = ("constant", "cosine", "linear", "warmup-stable-decay")
 PRECISIONS: tuple[str, ...] = ("auto", "bf16", "fp32")
+CONFLICTS: tuple[str | None, ...] = (None, "watch", "project")
 
 
 class TrainingError(ValueError):
@@ -51,6 +52,8 @@ class Run:
         weights:     loss name (or pattern) -> its factor in the total; None: every loss counts 1. Under
                      several processes the mean over processes of an objective's loss must be the loss of the
                      global batch
+        conflict:    "watch" records the cosine of each two losses' gradients, "project" also takes out of each
+                     what goes against another (PCGrad, see `conflict.py`). Costs a backward pass a loss
         evaluate:    model -> flat scores: numbers, or dataclasses with `value` (`low`, `high`, `blind` …).
                      Called on the main process, in evaluation mode, without gradients; cannot disturb the run
     How
@@ -84,6 +87,7 @@ class Run:
     steps: int | None = None
     epochs: float | None = None
     weights: Mapping[str, float] | None = None
+    conflict: Literal["watch", "project"] | None = None
     freeze: Sequence[str] = ()
     order: Callable[[int, int, int], np.ndarray] = shuffled
     workers: int = 0
@@ -133,6 +137,7 @@ class Run:
             self.precision in PRECISIONS,
             f"precision={self.precision!r}; expected one of {', '.join(PRECISIONS)}",
         )
+        check(self.conflict in CONFLICTS, f"conflict={self.conflict!r}; expected one of None, watch, project")
         check(self.warmup >= 0, f"warmup={self.warmup}; expected steps, or a share of them below 1")
         check(0 < self.decay <= 1, f"decay={self.decay}; expected a share of the steps, above 0 and up to 1")
         check(
@@ -178,6 +183,7 @@ class Run:
             "order": name_of(self.order),
             "objectives": [name_of(objective) for objective in self.objectives],
             "weights": None if self.weights is None else dict(self.weights),
+            "conflict": self.conflict,
             "freeze": list(self.freeze),
             "lr": self.lr,
             "part_lr": dict(self.part_lr),
