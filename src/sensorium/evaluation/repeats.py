@@ -77,7 +77,7 @@ def estimates(
 def mean_over(measured: Sequence[Measured], rows: np.ndarray, repeats: np.ndarray) -> float:
     """The metric over some rows, averaged over some of its repeats."""
     times = np.bincount(repeats)
-    return sum(times[k] * measured[k].over(rows) for k in np.flatnonzero(times)) / len(repeats)
+    return float(sum(times[k] * measured[k].over(rows) for k in np.flatnonzero(times).tolist()) / len(repeats))
 
 
 def estimate(
