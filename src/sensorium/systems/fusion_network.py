@@ -14,8 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sensorium.encoders.audio import WhisperEncoder
+from sensorium.encoders.convolutional import ResNetEncoder, VggEncoder
 from sensorium.encoders.efficientnet_lite import EfficientNetLite
 from sensorium.encoders.encoder import Encoder
+from sensorium.encoders.log_mel import MelCnnEncoder
+from sensorium.encoders.lstm import LstmEncoder
+from sensorium.encoders.recurrent_video import GruVideoEncoder
 from sensorium.encoders.text import SentenceEncoder
 from sensorium.encoders.video import FrameEncoder
 from sensorium.fusion import fusion_of
@@ -29,12 +33,22 @@ def frames(**options: Any) -> Encoder:
     return FrameEncoder(EfficientNetLite.pretrained(**options))
 
 
+def frames_in_order(image: str = "resnet", width: int = 256, **options: Any) -> Encoder:
+    """A clip's frames, each seen by the encoder of that name (`options` are its own), read in order by a GRU."""
+    return GruVideoEncoder(_tower("the frames", {"kind": image, **options}), width)
+
+
 # Written out, so that a name is found by reading: name -> what makes it. Pretrained ones are frozen.
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "efficientnet_lite0": EfficientNetLite.pretrained,
     "minilm": SentenceEncoder.pretrained,
     "whisper_tiny": WhisperEncoder.pretrained,
     "frames": frames,
+    "lstm": LstmEncoder,
+    "vgg": VggEncoder,
+    "resnet": ResNetEncoder,
+    "mel_cnn": MelCnnEncoder,
+    "gru_video": frames_in_order,
 }
 PRETRAINED = ("efficientnet_lite0", "minilm", "whisper_tiny", "frames")
 USUAL = {"image": "efficientnet_lite0", "text": "minilm", "audio": "whisper_tiny", "video": "frames"}
