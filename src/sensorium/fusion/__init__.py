@@ -1,6 +1,12 @@
 """[Features] -> Features: every way to join columns, of which any row may lack any.
 
-early.py  concatenation
+early.py         joined before anything is decided: concatenation, mean
+late.py          each column predicts, predictions are joined: average, product, learned
+hierarchical.py  early below, late above: hierarchical, hybrid
+gated.py         each row says how much it takes of each column: gated
+tensor.py        products of units of different columns: tensor
+low_rank.py      the same with weights of low rank: low_rank
+film.py          one column scales and shifts the others: film
 """
 
 from __future__ import annotations
@@ -9,12 +15,28 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from sensorium.fusion.early import Concatenation
+from sensorium.fusion.early import Concatenation, Mean
+from sensorium.fusion.film import Film
 from sensorium.fusion.fusion import Fused, Fusion
+from sensorium.fusion.gated import Gated
+from sensorium.fusion.hierarchical import Hierarchical, Hybrid
+from sensorium.fusion.late import Average, Learned, Product
+from sensorium.fusion.low_rank import LowRank
+from sensorium.fusion.tensor import TensorProduct
 
 # Written out, so that a name is found by reading: name -> what makes it
 KINDS: dict[str, type[Fusion]] = {
     "concatenation": Concatenation,
+    "mean": Mean,
+    "average": Average,
+    "product": Product,
+    "learned": Learned,
+    "hierarchical": Hierarchical,
+    "hybrid": Hybrid,
+    "gated": Gated,
+    "tensor": TensorProduct,
+    "low_rank": LowRank,
+    "film": Film,
 }
 
 
@@ -27,4 +49,20 @@ def fusion_of(kind: str, columns: Sequence[str], width: int, **options: Any) -> 
     return KINDS[kind](columns, width, **options)
 
 
-__all__ = ["KINDS", "Concatenation", "Fused", "Fusion", "fusion_of"]
+__all__ = [
+    "KINDS",
+    "Average",
+    "Concatenation",
+    "Film",
+    "Fused",
+    "Fusion",
+    "Gated",
+    "Hierarchical",
+    "Hybrid",
+    "Learned",
+    "LowRank",
+    "Mean",
+    "Product",
+    "TensorProduct",
+    "fusion_of",
+]
