@@ -31,7 +31,8 @@ from sensorium.tasks import Number, OneOf
 LABELS = {-1: "negative", 1: "positive"}
 SIGNS = tuple(product((-1, 1), repeat=3))  # text, audio, image
 
-# By their English names. Left out: faces that mean both, or neither (upside-down, thinking, sweating with a grin).
+# By their English names: faces that smile or laugh, and faces that are sad, afraid or angry. Left out: those that mean both
+# or neither (upside-down, thinking, sweating with a grin), kisses, tongues, ill faces, and cats.
 POSITIVE_FACES = (
     "grinning face",
     "grinning face with big eyes",
@@ -50,21 +51,9 @@ POSITIVE_FACES = (
     "smiling face with open hands",
     "smiling face with sunglasses",
     "star-struck",
-    "face blowing a kiss",
-    "kissing face",
-    "kissing face with closed eyes",
-    "kissing face with smiling eyes",
     "face savoring food",
-    "face with tongue",
-    "winking face with tongue",
-    "squinting face with tongue",
     "partying face",
     "cowboy hat face",
-    "grinning cat",
-    "grinning cat with smiling eyes",
-    "cat with tears of joy",
-    "smiling cat with heart-eyes",
-    "kissing cat",
 )
 NEGATIVE_FACES = (
     "unamused face",
@@ -92,15 +81,6 @@ NEGATIVE_FACES = (
     "angry face",
     "angry face with horns",
     "face with symbols on mouth",
-    "face with crossed-out eyes",
-    "face with medical mask",
-    "face with thermometer",
-    "face with head-bandage",
-    "nauseated face",
-    "face vomiting",
-    "weary cat",
-    "crying cat",
-    "pouting cat",
 )
 
 # By split: sentences for both signs with a word of the sign, the words, and sentences of one sign.
