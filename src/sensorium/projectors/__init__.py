@@ -8,6 +8,7 @@ from sensorium.projectors.pooling import DropFirst, FrameStacking, GridPooling, 
 from sensorium.projectors.prefix import PrefixProjector
 from sensorium.projectors.projector import Chain, Projector
 from sensorium.projectors.qformer import QFormer
+from sensorium.projectors.reduction import Reduction
 from sensorium.projectors.resampler import PerceiverResampler
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "PrefixProjector",
     "Projector",
     "QFormer",
+    "Reduction",
 ]
