@@ -25,6 +25,8 @@ from sensorium.encoders.video import FrameEncoder
 from sensorium.fusion import fusion_of
 from sensorium.models.fusion_network import FusionNetwork
 from sensorium.projectors.column import ColumnProjector
+from sensorium.projectors.projector import Chain, Projector
+from sensorium.projectors.reduction import Reduction
 from sensorium.tasks import Task, task_from
 
 
@@ -62,7 +64,9 @@ def fusion_network(
     dropout: float = 0.1,
     drop: float = 0.0,
     stand_ins: bool = False,
+    uncertainty: bool = False,
     options: Mapping[str, Any] | None = None,
+    reduce: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> FusionNetwork:
     """The network, its pretrained encoders frozen, all else random.
 
@@ -71,15 +75,29 @@ def fusion_network(
     fusion:    a kind of `sensorium.fusion`, and `options` of it
     width:     of the columns where they are joined
     dropout:   behind each projector
-    drop, stand_ins: see `FusionNetwork`
+    drop, stand_ins, uncertainty: see `FusionNetwork`
 
     Raises ValueError for a name that is none.
     """
     towers = {column: _tower(column, spec) for column, spec in encoders.items()}
-    projectors = {column: ColumnProjector(tower.width, width, dropout) for column, tower in towers.items()}
+    if unknown := sorted(set(reduce or {}) - set(towers)):
+        raise ValueError(f"reduce {unknown}: expected some of the columns {', '.join(towers)}")
+    projectors: dict[str, Projector] = {}
+    for column, tower in towers.items():
+        if column in (reduce or {}):
+            reduction = Reduction(tower.width, **reduce[column])  # type: ignore[index]
+            projectors[column] = Chain(reduction, ColumnProjector(reduction.width, width, dropout))
+        else:
+            projectors[column] = ColumnProjector(tower.width, width, dropout)
     joined = fusion_of(fusion, tuple(towers), width, **(options or {}))
     return FusionNetwork(
-        towers, projectors, joined, [task_from(task) for task in tasks], drop=drop, stand_ins=stand_ins
+        towers,
+        projectors,
+        joined,
+        [task_from(task) for task in tasks],
+        drop=drop,
+        stand_ins=stand_ins,
+        uncertainty=uncertainty,
     )
 
 
