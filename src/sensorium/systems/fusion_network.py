@@ -76,6 +76,8 @@ def fusion_network(
     width:     of the columns where they are joined
     dropout:   behind each projector
     drop, stand_ins, uncertainty: see `FusionNetwork`
+    reduce:    by column, {"width": D} of a `Reduction` (PCA, LDA or MDS) between encoder and projector; the network
+               computes once it is fitted or loaded from a checkpoint
 
     Raises ValueError for a name that is none.
     """
