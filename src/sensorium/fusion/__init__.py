@@ -7,6 +7,7 @@ gated.py         each row says how much it takes of each column: gated
 tensor.py        products of units of different columns: tensor
 low_rank.py      the same with weights of low rank: low_rank
 film.py          one column scales and shifts the others: film
+attention.py     token by token: tokens, cross_attention, co_attention, bottleneck, hierarchical_attention
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+from sensorium.fusion.attention import (
+    Bottleneck,
+    CoAttention,
+    CrossAttention,
+    HierarchicalAttention,
+    Tokens,
+)
 from sensorium.fusion.early import Concatenation, Mean
 from sensorium.fusion.film import Film
 from sensorium.fusion.fusion import Fused, Fusion
@@ -37,6 +45,11 @@ KINDS: dict[str, type[Fusion]] = {
     "tensor": TensorProduct,
     "low_rank": LowRank,
     "film": Film,
+    "tokens": Tokens,
+    "cross_attention": CrossAttention,
+    "co_attention": CoAttention,
+    "bottleneck": Bottleneck,
+    "hierarchical_attention": HierarchicalAttention,
 }
 
 
@@ -52,17 +65,22 @@ def fusion_of(kind: str, columns: Sequence[str], width: int, **options: Any) -> 
 __all__ = [
     "KINDS",
     "Average",
+    "Bottleneck",
+    "CoAttention",
     "Concatenation",
+    "CrossAttention",
     "Film",
     "Fused",
     "Fusion",
     "Gated",
     "Hierarchical",
+    "HierarchicalAttention",
     "Hybrid",
     "Learned",
     "LowRank",
     "Mean",
     "Product",
     "TensorProduct",
+    "Tokens",
     "fusion_of",
 ]
