@@ -53,6 +53,7 @@ class FusionNetwork(nn.Module):
     drop:       share of the (row, column) pairs that training hides, never a row's last (modality dropout,
                 Neverova et al. 2015, arXiv:1501.00102, section 4.3)
     stand_ins:  a learned vector stands for an absent column, which the fusion then sees as present
+    uncertainty: a log variance a task is learned too, for `objectives.UncertaintyWeighted`
 
     Raises ValueError when columns, widths or task names do not fit.
     """
@@ -66,6 +67,7 @@ class FusionNetwork(nn.Module):
         *,
         drop: float = 0.0,
         stand_ins: bool = False,
+        uncertainty: bool = False,
     ) -> None:
         super().__init__()
         if tuple(encoders) != tuple(fusion.columns):
@@ -95,6 +97,11 @@ class FusionNetwork(nn.Module):
         self.stand_ins = (
             nn.ParameterDict({column: nn.Parameter(0.02 * torch.randn(fusion.width)) for column in encoders})
             if stand_ins
+            else None
+        )
+        self.log_variances = (
+            nn.ParameterDict({task.name: nn.Parameter(torch.zeros(())) for task in tasks})
+            if uncertainty
             else None
         )
 
@@ -144,7 +151,8 @@ class FusionNetwork(nn.Module):
         found = inputs if isinstance(inputs, Features) else self.encoders[name](inputs)
         if name in self.projectors:
             found = self.projectors[name](found)
-        found = Features(found.tokens[rows], found.mask[rows], found.pooled[rows])
+        if not rows.all():  # indexing copies
+            found = Features(found.tokens[rows], found.mask[rows], found.pooled[rows])
         if seen.all():
             return found
         T = found.tokens.shape[1]
