@@ -106,6 +106,12 @@ class OneOf(Labelled):
     def target(self, value: Any) -> Tensor:
         return torch.tensor(self.place_of(value))
 
+    def targets(self, values: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """As `Task.targets`, without a tensor for each answer."""
+        places = [self.place_of(value) for value in values if value is not None]
+        known = torch.tensor([value is not None for value in values], dtype=torch.bool)
+        return torch.tensor(places, dtype=torch.int64), known
+
     def nothing(self) -> Tensor:
         return torch.zeros(0, dtype=torch.int64)
 

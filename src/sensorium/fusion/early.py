@@ -53,5 +53,6 @@ class Mean(Fusion):
 def joined(vectors: Tensor, here: Tensor, gates: Tensor | None = None) -> Fused:
     """float[B, W] and bool[B, N], which columns each was made of -> one branch, zeros where there was none."""
     some = here.any(1)
-    branch = Features.from_pooled(vectors.masked_fill(~some[:, None], 0.0))
-    return Fused({"fused": branch}, {"fused": some}, gates)
+    if not some.all():
+        vectors = vectors.masked_fill(~some[:, None], 0.0)
+    return Fused({"fused": Features.from_pooled(vectors)}, {"fused": some}, gates)

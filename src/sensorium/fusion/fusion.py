@@ -78,4 +78,4 @@ class Fusion(nn.Module):
         """The pooled vectors side by side: (float[B, N, W], zeros where absent; bool[B, N])."""
         here = torch.stack([present[column] for column in self.columns], 1)
         pooled = torch.stack([features[column].pooled for column in self.columns], 1)
-        return pooled.masked_fill(~here[..., None], 0.0), here
+        return pooled if here.all() else pooled.masked_fill(~here[..., None], 0.0), here

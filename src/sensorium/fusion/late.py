@@ -154,9 +154,12 @@ def own_branches(
     """A branch for each column that has layers: its pooled vector through them, zeros where it is absent."""
     found = {}
     for column, of_column in layers.items():
-        away = ~present[column][:, None]
-        vectors = of_column(features[column].pooled.masked_fill(away, 0.0))
-        found[column] = Features.from_pooled(vectors.masked_fill(away, 0.0))
+        pooled, here = features[column].pooled, present[column][:, None]
+        if here.all():
+            vectors = of_column(pooled)
+        else:
+            vectors = of_column(pooled.masked_fill(~here, 0.0)).masked_fill(~here, 0.0)
+        found[column] = Features.from_pooled(vectors)
     return found
 
 

@@ -38,7 +38,9 @@ class Supervised:
             if not known.any():
                 continue
             outputs = output.outputs[task.name]
-            each = task.loss(outputs[known.to(outputs.device)], targets.to(outputs.device))
+            if not known.all():
+                outputs = outputs[known.to(outputs.device)]
+            each = task.loss(outputs, targets.to(outputs.device))
             losses[task.name] = self._mean(task, each, targets)
         for term in self.terms:
             losses |= term(model, output, batch)
