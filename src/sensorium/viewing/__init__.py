@@ -5,7 +5,8 @@ score_table.py     scores as bars with intervals, blind and closed-form marks
 generated_table.py scores of generated text beside their blind baselines and the nearest copy
 examples.py        Examples: questions about pictures, the right answer, the model's, the blind one
 gallery.py         Search, Gallery: queries and the pictures that they found
-maps.py            Map: embeddings in two dimensions, with thumbnails (projection.py: PCA or UMAP)
+maps.py            Map: embeddings in two dimensions, with thumbnails (projection.py: PCA, LDA, MDS or UMAP)
+scatter.py         save(path, vectors, labels): the same vectors by each of these methods, as one PNG
 gaps.py            Gap: two modalities in one space, and how far apart they lie
 curves.py          losses and scores over the steps of a run
 page.py            the frame: style, script, security policy; svg.py: axes and marks; inline.py: data URIs

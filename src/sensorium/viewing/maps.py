@@ -26,7 +26,7 @@ class Map:
     groups:   what each point is: a modality, a language, an artist; one colour each, at most six
     labels:   N texts, shown when the pointer rests on a point; "" for none
     pictures: N pictures or None. A picture is drawn where it does not cover another, a dot elsewhere
-    method:   "auto" (UMAP where installed, else PCA), "pca", "umap"
+    method:   "auto" (UMAP where installed, else PCA), "pca", "lda" (of the groups), "mds", "umap"
     """
 
     title: str
@@ -53,7 +53,9 @@ class Map:
 
 def map_html(map_: Map) -> str:
     points, method = (
-        (np.asarray(map_.vectors), "") if map_.vectors.shape[1] == 2 else project(map_.vectors, map_.method)
+        (np.asarray(map_.vectors), "")
+        if map_.vectors.shape[1] == 2
+        else project(map_.vectors, map_.method, labels=map_.groups)
     )
     xy = placed(points)
     names = list(dict.fromkeys(map_.groups))
