@@ -2,11 +2,12 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from sensorium.data.puzzles import PUZZLES, SPLITS, puzzle, with_missing
+from sensorium.data.puzzles import PUZZLES, SPLITS, puzzle, scene_answers, with_missing
 from sensorium.data.puzzles.definition import balanced
 from sensorium.media import Audio, Source, Video, content_key
 
-ROWS = {"train": 96, "validation": 48, "test": 96}
+ROWS = {"train": 48, "validation": 24, "test": 48}
+BLOCK = {"scene_answers": len(scene_answers.CELLS)}  # rows in which every combination occurs as often
 
 
 @pytest.fixture(scope="module", params=list(PUZZLES))
@@ -80,19 +81,19 @@ def test_kinds_are_drawn_equally_often(split):
 
 
 def test_missing_columns_are_as_many_as_asked_and_never_all():
-    samples = puzzle("sentiment").samples("test", 400)
+    samples = puzzle("sentiment").samples("test", 240)
     for share in (0.0, 0.3, 1.0):
         left = with_missing(samples, share, seed=3)
         counts = Counter(len(sample.columns) for sample in left)
         assert counts[0] == 0
         # Of three columns each is lost by `share`, but for one of them where all three would be.
         expected = 3 * share - share**3
-        assert sum((3 - many) * rows for many, rows in counts.items()) / 400 == pytest.approx(
-            expected, abs=0.12
+        assert sum((3 - many) * rows for many, rows in counts.items()) / 240 == pytest.approx(
+            expected, abs=0.2
         )
         assert all(one.fields is other.fields for one, other in zip(left, samples))
     kept = Counter(name for sample in with_missing(samples, 1.0) for name in sample.columns)
-    assert min(kept.values()) > 90
+    assert min(kept.values()) > 50
 
 
 def test_what_a_sample_loses_depends_on_itself_alone():
@@ -131,6 +132,6 @@ def oracle(samples, column, label):
 @pytest.mark.parametrize("name", [name for name, one in PUZZLES.items() if one.metric == "accuracy"])
 def test_one_who_knows_all_that_a_column_tells_scores_what_is_stated(name):
     chosen = puzzle(name)
-    samples = chosen.samples("train", 960)
+    samples = chosen.samples("train", BLOCK.get(name, 96))
     for column, stated in chosen.alone.items():
-        assert oracle(samples, column, chosen.tasks[0].field) == pytest.approx(stated, abs=0.01)
+        assert oracle(samples, column, chosen.tasks[0].field) == pytest.approx(stated)

@@ -29,7 +29,7 @@ class Puzzle:
     modality: by column
     alone:    by column, the best score of the main task that is possible from this column alone, by the way the rows
               are drawn: of one who knows all that the column says, and the rule
-    metric:   of the main task: "accuracy", "iou" (mean over rows) or "f1" (over all pairs of row and label)
+    metric:   of the main task: "accuracy", "iou" or "mAP" (mean average precision over labels)
     about:    one sentence
     rows:     (split, seed) -> i -> the i-th sample
 

@@ -1,8 +1,8 @@
 """How someone feels about a thing: a sentence, the way in which a voice names the thing, and a face.
 
-Three signs, each + or - by a coin: what the sentence says, how lively the voice is, what the face shows. The sentiment
-is what most of them say, its strength their sum. Any two signs may cancel out, so one column is right three times in
-four at best, and all three always.
+Three signs, each + or - by a coin: what the sentence says, how lively the voice is, what the face shows.
+The sentiment is what most of them say, its strength their sum. Any two signs may cancel out, so one column
+is right three times in four at best, and all three always.
 
 text    an English sentence about a stamp                                  "What a lovely seahorse!"
 audio   a recorded description of the same stamp in another language, its prosody changed (prosody.py)
@@ -31,8 +31,8 @@ from sensorium.tasks import Number, OneOf
 LABELS = {-1: "negative", 1: "positive"}
 SIGNS = tuple(product((-1, 1), repeat=3))  # text, audio, image
 
-# By their English names: faces that smile or laugh, and faces that are sad, afraid or angry. Left out: those that mean both
-# or neither (upside-down, thinking, sweating with a grin), kisses, tongues, ill faces, and cats.
+# By their English names: faces that smile or laugh, and faces that are sad, afraid or angry. Left out: what means both
+# or neither (upside-down, thinking, sweating with a grin), kisses, tongues, ill faces and cats.
 POSITIVE_FACES = (
     "grinning face",
     "grinning face with big eyes",
