@@ -55,19 +55,22 @@ def read_table(
     return samples
 
 
-def table_rows(file: Path, delimiter: str | None = None) -> list[tuple[int, dict[str, Any]]]:
-    """(line number, cells by name) of every row; empty cells are left out."""
+def table_rows(
+    file: Path, delimiter: str | None = None, suffix: str | None = None
+) -> list[tuple[int, dict[str, Any]]]:
+    """(line number, cells by name) of every row; empty cells are left out. suffix: read it as if it ended so."""
+    suffix = (suffix or file.suffix).lower()
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ReaderError(f"{file}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     except OSError as error:
         raise ReaderError(f"{file}: cannot be opened ({error.strerror})") from error
-    if file.suffix.lower() in (".csv", ".tsv"):
-        rows = _csv_rows(file, text, delimiter or ("\t" if file.suffix.lower() == ".tsv" else ","))
-    elif file.suffix.lower() == ".json":
+    if suffix in (".csv", ".tsv"):
+        rows = _csv_rows(file, text, delimiter or ("\t" if suffix == ".tsv" else ","))
+    elif suffix == ".json":
         rows = _json_rows(file, text)
-    elif file.suffix.lower() in SUFFIXES:
+    elif suffix in SUFFIXES:
         rows = _jsonl_rows(file, text)
     else:
         raise ReaderError(f"{file}: expected a file ending in {', '.join(SUFFIXES)}")
