@@ -6,40 +6,66 @@ parquet.py       Parquet, a row group at a time                          -> Parq
 tar.py           WebDataset tar                                          -> TarSamples (an iterable)
 hugging_face.py  `datasets`                                              -> a sequence or an iterable
 conversations.py LLaVA's JSON, lists of messages                         -> Samples (a list)
+mvsa.py, mosi.py, hateful_memes.py, vqa.py, nlvr2.py, esc50.py
+                 published data sets, laid out as they are downloaded    -> Samples (a list)
+layouts.py       what these share: what a folder lacks, names of splits
 rows.py          what all of them share: one row -> one sample
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sensorium.data.readers import table
 from sensorium.data.readers.conversations import read_conversations
+from sensorium.data.readers.esc50 import is_esc50, read_esc50
 from sensorium.data.readers.folder import METADATA, read_folder
+from sensorium.data.readers.hateful_memes import is_hateful_memes, read_hateful_memes
 from sensorium.data.readers.hugging_face import read_hugging_face
+from sensorium.data.readers.mosi import is_mosi, read_mosi, refuse_pickles
+from sensorium.data.readers.mvsa import is_mvsa, read_mvsa
+from sensorium.data.readers.nlvr2 import is_nlvr2, read_nlvr2
 from sensorium.data.readers.parquet import read_parquet
 from sensorium.data.readers.rows import Layout, ReaderError, Samples
 from sensorium.data.readers.table import read_table
 from sensorium.data.readers.tar import read_tar
+from sensorium.data.readers.vqa import answer_vocabulary, is_vqa, read_vqa, within_vocabulary
 from sensorium.data.sample import Sample
 from sensorium.media import modality_of
 
 __all__ = [
     "ReaderError",
     "Samples",
+    "answer_vocabulary",
     "read",
     "read_conversations",
+    "read_esc50",
     "read_folder",
+    "read_hateful_memes",
     "read_hugging_face",
+    "read_mosi",
+    "read_mvsa",
+    "read_nlvr2",
     "read_parquet",
     "read_table",
     "read_tar",
+    "read_vqa",
+    "within_vocabulary",
 ]
 
 TARS = (".tar", ".tar.gz", ".tgz")
+# Folders that are laid out as a published data set; each is told by names that no other has.
+PUBLISHED: tuple[tuple[Callable[[Path], bool], Callable[..., Samples]], ...] = (
+    (is_esc50, read_esc50),
+    (is_mvsa, read_mvsa),
+    (is_mosi, read_mosi),
+    (is_vqa, read_vqa),
+    (is_hateful_memes, read_hateful_memes),
+    (is_nlvr2, read_nlvr2),
+)
 
 
 def read(
@@ -55,10 +81,14 @@ def read(
         read("train-{000..031}.tar")             WebDataset shards; several paths may also be given as a list
         read(datasets.load_dataset(…, split=…))  Hugging Face
         read("photo.jpg")                        one file, one record
+        read("MVSA_Single/")                     MVSA, CMU-MOSI and -MOSEI, Hateful Memes, VQA v2, NLVR2, ESC-50
+
+    A folder that is laid out as one of the published data sets is read as that, unless columns says which columns are
+    meant: then, and by `read_folder`, it is a folder like any other.
 
     columns: modality by column, {"image": "image", "title": "text"}; None guesses from names and content
     options: of the reader it comes to: `read_folder`, `read_table`, `read_parquet`, `read_tar`,
-             `read_hugging_face`
+             `read_hugging_face`, `read_vqa`, …
     Raises `ReaderError` for what it cannot read as asked. Media that cannot be decoded show up later, when
     they are.
     """
@@ -74,6 +104,8 @@ def read(
         raise ReaderError(
             f"read: got {type(source).__name__}; expected a path, a list of paths or a Hugging Face data set"
         )
+    if len(paths) == 1 and columns is None and (of := _published(Path(paths[0]))) is not None:
+        return of(paths[0], **options)
     kinds = {_kind(path) for path in paths}
     if len(kinds) > 1:
         raise ReaderError(f"read: got files of several kinds, {sorted(kinds)}; read each kind on its own")
@@ -93,6 +125,13 @@ def read(
     )
 
 
+def _published(path: Path) -> Callable[..., Samples] | None:
+    """The reader of the published data set that a folder is laid out as; None for all other paths."""
+    if not path.is_dir():
+        return None
+    return next((reader for fits, reader in PUBLISHED if fits(path)), None)
+
+
 def _kind(path: str) -> str:
     """folder, table, parquet, tar or media."""
     lower = path.lower()
@@ -108,6 +147,7 @@ def _kind(path: str) -> str:
         return "media"
     if not os.path.exists(path):
         raise ReaderError(f"{path}: no such file or folder")
+    refuse_pickles(Path(path))
     raise ReaderError(
         f"{path}: expected a folder, a media file, or a file ending in "
         f"{', '.join((*table.SUFFIXES, '.parquet', *TARS))}"
