@@ -10,7 +10,8 @@ Box      where something is           cx, cy, w, h in shares of the picture
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -131,8 +132,9 @@ class AnyOf(Labelled):
     kind = "any_of"
 
     def target(self, value: Any) -> Tensor:
-        if isinstance(value, str):
-            raise ValueError(f"{self.field}: got the text {value!r}; expected a list of labels")
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            what = "the text " if isinstance(value, str) else ""
+            raise ValueError(f"{self.field}: got {what}{value!r}; expected a list of labels")
         target = torch.zeros(self.width)
         for label in value:
             target[self.place_of(label)] = 1
@@ -164,10 +166,13 @@ class Number(Task):
         self.centre, self.scale = centre, scale
 
     def target(self, value: Any) -> Tensor:
-        number = torch.tensor([float(value)])
-        if not number.isfinite().all():
-            raise ValueError(f"{self.field}: got {value}; expected a number")
-        return number
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"{self.field}: got {value!r}; expected a number")
+        return torch.tensor([number])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         wanted = (targets - self.centre) / self.scale
@@ -190,10 +195,13 @@ class Box(Task):
     width = 4
 
     def target(self, value: Any) -> Tensor:
-        box = torch.tensor([float(number) for number in value])
-        if box.shape != (4,) or not ((box >= 0) & (box <= 1)).all():
-            raise ValueError(f"{self.field}: got {list(value)}; expected cx, cy, w, h from 0 to 1")
-        return box
+        try:
+            box = [float(number) for number in value]
+        except (TypeError, ValueError):
+            box = []
+        if len(box) != 4 or not all(0 <= number <= 1 for number in box):
+            raise ValueError(f"{self.field}: got {value!r}; expected cx, cy, w, h from 0 to 1")
+        return torch.tensor(box)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         boxes = outputs.float().sigmoid()
