@@ -261,3 +261,19 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path):
                 ours = torch.tensor(rank[objective]["gradients"][parameter])
                 torch.testing.assert_close(ours, torch.tensor(gradient), atol=1e-6, rtol=1e-5)
         assert all(torch.tensor(gradient).abs().max() > 1e-4 for gradient in expected["gradients"].values())
+
+
+def test_anchors_are_moved_by_pairs_among_themselves_only():
+    embeddings = embeddings_of({"picture": [1] * 6, "caption": [1] * 6, "speech": [1] * 6})
+    meanings = torch.full((6, 1), NONE)
+    anchored = InfoNCE(anchors=("picture", "caption"))
+    alone = InfoNCE(weights={("picture", "caption"): 1.0})
+    all_pairs = InfoNCE()
+    torch.testing.assert_close(total(anchored, embeddings, meanings), total(all_pairs, embeddings, meanings))
+    columns = [embeddings.vectors[name] for name in ("picture", "caption", "speech")]
+    moved = torch.autograd.grad(total(anchored, embeddings, meanings), columns)
+    by_pair = torch.autograd.grad(total(alone, embeddings, meanings), columns[:2])
+    by_all = torch.autograd.grad(total(all_pairs, embeddings, meanings), columns)
+    torch.testing.assert_close(moved[:2], by_pair)
+    torch.testing.assert_close(moved[2], by_all[2])
+    assert not torch.allclose(moved[0], by_all[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,9 +65,11 @@ def share_meaning(a: Tensor, b: Tensor) -> Tensor:
 
 
 def column_pairs(
-    embeddings: EmbeddingsLike, meanings: Tensor, weights: PairWeights | None
+    embeddings: EmbeddingsLike, meanings: Tensor, weights: PairWeights | None, anchors: Collection[str] = ()
 ) -> Iterator[tuple[str, float, ColumnPair]]:
     """Name ("picture-caption"), weight and rows of every pair that has a weight; all pairs with 1 if None.
+
+    anchors: columns that only pairs among themselves move: beside any other column their vectors take no gradient
 
     Every process yields the same pairs in the same order, also those that none of its rows has. Raises
     ValueError for a pair of columns that the embeddings lack.
@@ -79,14 +81,16 @@ def column_pairs(
             raise ValueError(
                 f"the pair {(a, b)} names {missing}, but the columns are {sorted(embeddings.vectors)}"
             )
-        yield f"{a}-{b}", weight, _pair(embeddings, meanings, a, b)
+        still = {a, b} & set(anchors)
+        yield f"{a}-{b}", weight, _pair(embeddings, meanings, a, b, still if len(still) == 1 else set())
 
 
-def _pair(embeddings: EmbeddingsLike, meanings: Tensor, a: str, b: str) -> ColumnPair:
+def _pair(embeddings: EmbeddingsLike, meanings: Tensor, a: str, b: str, still: Collection[str]) -> ColumnPair:
     has_a, has_b = embeddings.present[a], embeddings.present[b]
     both = has_a & has_b
     x = embeddings.vectors[a][both[has_a].to(embeddings.vectors[a].device)]
     y = embeddings.vectors[b][both[has_b].to(embeddings.vectors[b].device)]
+    x, y = (v.detach() if column in still else v for column, v in ((a, x), (b, y)))
     meanings = meanings.to(both.device)[both].to(x.device)
     if world_size() == 1:
         return ColumnPair(x, y, x, y, meanings, 0)

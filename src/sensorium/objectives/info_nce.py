@@ -34,6 +34,8 @@ class InfoNCE:
 
     weights: by pair of columns; pairs that are not named are left out. None: every pair, with weight 1.
     label_smoothing: ε of the target goes evenly to the positive and all negatives, as in F.cross_entropy
+    anchors: columns that stand still in pairs with any other: what joins the space later does not bend it (locked
+        towers, Zhai et al. 2022, arXiv:2111.07991; ImageBind's order of things, Girdhar et al. 2023)
     chunk: rows of logits at a time, None for all (see `sum_over_rows`): from a few thousand rows on, give 512
 
     Under torch.distributed the rows are those of all processes. Siblings: `SigLIP` decides each pair of
@@ -46,6 +48,7 @@ class InfoNCE:
     weights: PairWeights | None = None
     label_smoothing: float = 0.0
     chunk: int | None = None
+    anchors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
@@ -58,7 +61,7 @@ class InfoNCE:
     def losses(self, embeddings: EmbeddingsLike, meanings: Tensor) -> dict[str, Tensor]:
         """The same of embeddings that are at hand. meanings: int64[B, K], -1 where there is none."""
         losses = {}
-        for name, weight, pair in column_pairs(embeddings, meanings, self.weights):
+        for name, weight, pair in column_pairs(embeddings, meanings, self.weights, self.anchors):
             share = world_size() / max(len(pair.all_x), 1)
             both_ways = self._both_ways(pair, embeddings.scale, embeddings.bias)
             losses[f"info_nce/{name}"] = mean_over_processes(both_ways * (weight * share / 2))

@@ -21,7 +21,7 @@ from sensorium.models.joint_embedding import JointEmbedding
 TEMPLATES = ("{}", "an emoji of {}", "a drawing of {}", "a picture of {}")
 
 # A test's name -> its records. Emoji: all drawings of the test split stand in one gallery.
-TESTS: dict[str, Callable[[str], list[Sample]]] = {
+TESTS: dict[str, Callable[[str | None], list[Sample]]] = {
     "emoji.unseen_artist": lambda _: bundled.emoji("train", [bundled.UNSEEN_ARTIST]),
     "emoji.unseen_things": lambda _: bundled.emoji("unseen_thing", bundled.TRAIN_ARTISTS),
     "emoji.unseen_things_and_artist": lambda _: bundled.emoji("unseen_thing", [bundled.UNSEEN_ARTIST]),
@@ -82,7 +82,7 @@ class BundledTests:
         model: JointEmbedding,
         cache: FeatureCache,
         names: Sequence[str] = tuple(TESTS),
-        language: str = "fr",
+        language: str | None = "fr",
         limit: int | None = None,
         progress: bool = True,
     ) -> BundledTests:

@@ -32,7 +32,7 @@ def image_text_audio(
     batch_size: int = 1024,
     lr: float = 3e-4,
     seed: int = 0,
-    language: str = "fr",
+    language: str | None = "fr",
     limit: int | None = None,
     cache: Path | None = None,
     progress: bool = True,
@@ -53,7 +53,7 @@ def image_text_audio(
         batch_size: Rows that are told apart at once.
         lr: Peak learning rate.
         seed: Of the order of the data and the views drawn.
-        language: Of the spoken descriptions.
+        language: Of the spoken descriptions; None leaves speech out: what two modalities reach.
         limit: Use so many records of every set, for a quick look.
         cache: Folder of the feature cache.
         progress: Show the preflight and progress bars.
@@ -75,6 +75,7 @@ def image_text_audio(
     def evaluate(trained: torch.nn.Module) -> dict[str, Score]:
         return beside(tests.scores(trained), closed_form)
 
+    untrained = [f"heads.{column}" for column in model.columns if column not in views]
     # Every view holds the same records, one picture on three grounds; words and speech have one view.
     cached: dict[str, CachedFeatures | RandomView] = {
         column: RandomView(found) if len(found) > 1 else found[0] for column, found in views.items()
@@ -87,8 +88,8 @@ def image_text_audio(
         model=model,
         data=range(len(samples)),
         collate=Collator(model.by_column, cached=cached, samples=samples),
-        objectives=[InfoNCE()],
-        freeze=["encoders.*", "heads.*.canonical", "log_scale"],
+        objectives=[InfoNCE(anchors=("image", "text"))],
+        freeze=["encoders.*", "heads.*.canonical", "log_scale", *untrained],
         batch_size=min(batch_size, len(samples)),
         epochs=epochs,
         lr=lr,
@@ -98,19 +99,21 @@ def image_text_audio(
         precision="fp32",
         seed=seed,
         evaluate=evaluate,
-        data_card=DATA_CARD.format(samples=len(samples), language=language),
+        data_card=data_card(len(samples), language),
         progress=progress,
     )
 
 
-DATA_CARD = (
-    "{samples} training pictures: emoji by four artists (datasets/emoji, licences of the artists) and stamps "
-    "(datasets/stamps, GPL-2) with English captions and, for the stamps, descriptions spoken in '{language}'. "
-    "Tested on an artist and on things that were never trained on."
-)
+def data_card(samples: int, language: str | None) -> str:
+    spoken = "" if language is None else f" and, for the stamps, descriptions spoken in '{language}'"
+    return (
+        f"{samples} training pictures: emoji by four artists (datasets/emoji, licences of the artists) and stamps "
+        f"(datasets/stamps, GPL-2) with English captions{spoken}. "
+        "Tested on an artist and on things that were never trained on."
+    )
 
 
-def training_samples(language: str) -> list[Sample]:
+def training_samples(language: str | None) -> list[Sample]:
     """The train splits of both sets, less the records whose caption names a thing that either set tests as unseen."""
     unseen = [*bundled.emoji("unseen_thing"), *bundled.stamps("test", None)]
     tested = {meaning for sample in unseen for meaning in sample.meanings}
