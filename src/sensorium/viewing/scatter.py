@@ -136,9 +136,7 @@ def _panel(
     if grey.any():
         rest = sorted(set(names[grey].tolist()))
         said = rest[0] if len(rest) == 1 else f"{len(rest)} more labels"
-        axes.scatter(
-            points[grey, 0], points[grey, 1], s=7, c=OTHER, linewidths=0, label=f"{others} more labels"
-        )
+        axes.scatter(points[grey, 0], points[grey, 1], s=7, c=OTHER, linewidths=0, label=said)
     for name, colour in kinds.items():
         if colour != OTHER:
             x, y = points[names == name].T
