@@ -8,9 +8,10 @@ gallery.py         Search, Gallery: queries and the pictures that they found
 maps.py            Map: embeddings in two dimensions, with thumbnails (projection.py: PCA, LDA, MDS or UMAP)
 scatter.py         save(path, vectors, labels): the same vectors by each of these methods, as one PNG
 gaps.py            Gap: two modalities in one space, and how far apart they lie
+attention_maps.py  where attention looked: over a picture's patches, over a sound's time
 curves.py          losses and scores over the steps of a run
 page.py            the frame: style, script, security policy; svg.py: axes and marks; inline.py: data URIs
-figure.py          save(path, searches): the gallery as one PNG
+figure.py          save(path, searches): the gallery as one PNG; attention_figure.py: the same of attention maps
 
 Everything is drawn from arrays and plain numbers. The page requests nothing: it works offline, and a caption
 that holds HTML is shown as the text that it is.

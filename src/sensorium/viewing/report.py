@@ -1,6 +1,6 @@
 """The report of a run: one HTML page that carries all that it shows.
 
-facts, history, scores, generated, examples, galleries, maps, gaps -> report.html
+facts, history, scores, generated, examples, galleries, maps, gaps, attention -> report.html
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sensorium.viewing.attention_maps import PictureAttention, SoundAttention, attention_html
 from sensorium.viewing.curves import History, curves
 from sensorium.viewing.examples import Asked, Example, Examples, Said, examples_html
 from sensorium.viewing.gallery import Gallery, Search, Shown, gallery_html
@@ -35,6 +36,7 @@ def write(
     gaps: Sequence[Gap] = (),
     generated: Mapping[str, GeneratedLike] | None = None,
     examples: Sequence[Examples] = (),
+    attention: Sequence[PictureAttention | SoundAttention] = (),
 ) -> Path:
     """Write the page and return its path. What is not given is left out. The file is replaced atomically.
 
@@ -47,6 +49,7 @@ def write(
                  of `generated` that are accuracies, error rates or CIDEr
     generated:   {"scenes.unseen_artist.there.accuracy": GeneratedScore, …}, named in the same way
     examples:    questions with their pictures and answers
+    attention:   where attention looked, in pictures and in sounds
     """
     scores, generated = scores or {}, generated or {}
     if headline is None:
@@ -84,6 +87,9 @@ def write(
     if gaps:
         note = "How far apart the modalities lie in the space that they share (Liang et al. 2022)."
         sections.append(Section("Modality gap", "".join(gap_html(gap) for gap in gaps), note))
+    if attention:
+        note = "Where attention looked. It shows what was read, not what an answer was due to."
+        sections.append(Section("Attention", "".join(attention_html(shown) for shown in attention), note))
     if history is not None and (plots := curves(history)):
         sections.append(Section("Training", plots))
     if facts:
