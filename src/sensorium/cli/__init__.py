@@ -15,6 +15,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": commands.quickstart,
     "train": commands.train,
     "evaluate": commands.evaluate,
+    "predict": commands.predict,
     "index": commands.index,
     "search": commands.search,
     "ask": commands.ask,

@@ -1,6 +1,6 @@
 """The command line: every command is a typed function, and its arguments are the options.
 
-    sensorium quickstart | train | evaluate | index | search | ask | chat | systems | doctor
+    sensorium quickstart | train | evaluate | predict | index | search | ask | chat | systems | doctor
 
 Only this file and the standard library are imported until a command runs, so `--help` answers at once.
 """
@@ -65,18 +65,47 @@ def evaluate(
 ) -> None:
     """Score a checkpoint beside its blind baselines, with intervals.
 
-    A joint embedding: retrieval between every pair of modalities, both ways. A language model: its answers.
+    A joint embedding: retrieval between every pair of modalities, both ways. A language model: its answers. A fusion
+    network: its answers, also without each of its columns.
 
     Args:
         checkpoint: Folder of a checkpoint, such as runs/quickstart or runs/quickstart/answers.
         data: To search: "emoji" or "stamps" (the bundled test splits), or your own folder, .jsonl, .csv, .parquet or
-            .tar. To answer: "scenes" (by an artist never seen), or a .json or .jsonl file of conversations.
+            .tar. To answer: "scenes" (by an artist never seen), or a .json or .jsonl file of conversations. To predict:
+            a puzzle such as "sentiment", or your own folder or table with the right answers.
         out: Also write the scores to this JSON file.
         limit: Use at most so many records.
     """
     from sensorium.cli.scoring import evaluate_checkpoint
 
     evaluate_checkpoint(checkpoint, data, out=out, limit=limit)
+
+
+def predict(
+    checkpoint: Positional[Path],
+    source: Positional[Path],
+    out: Path = Path("predictions.csv"),
+    columns: tuple[str, ...] = (),
+    limit: int | None = None,
+) -> None:
+    """Let a fusion network answer its tasks about all records of a folder or table, with probabilities.
+
+    A row may lack any of the columns. Media that cannot be decoded are listed in OUT's .quarantine.jsonl, and their
+    rows are answered from what else they have.
+
+    Example: sensorium predict runs/fusion my/photos --out predictions.csv
+
+    Args:
+        checkpoint: Folder of a checkpoint, or of a run of sensorium train fusion.
+        source: Folder of media, .csv, .tsv, .jsonl, .json, .parquet or .tar.
+        out: File to write, .csv or .parquet.
+        columns: Which of your columns the model is to read as which of its own, such as image=photo text=title.
+            Guessed where only one column is of that modality.
+        limit: Use at most so many records.
+    """
+    from sensorium.cli.predicting import predict_source
+
+    predict_source(checkpoint, source, out, columns, limit)
 
 
 def index(

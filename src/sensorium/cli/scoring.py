@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sensorium.cli.scoring_tasks import score_predictions
 from sensorium.data.conversation import ConversationError, media_key, parse
 from sensorium.data.feature_cache import FeatureCache
 from sensorium.data.quarantine import Quarantine
@@ -20,7 +21,7 @@ from sensorium.evaluation.blind import Blind, beside_blind, media_parts
 from sensorium.evaluation.generated import GeneratedScore
 from sensorium.evaluation.retrieval import Embedded, between
 from sensorium.evaluation.scores import Score
-from sensorium.facade import Assistant, SharedSpace, load
+from sensorium.facade import Assistant, Predictor, SharedSpace, load
 from sensorium.recipes.bundled_tests import TESTS, BundledTests
 from sensorium.recipes.quickstart_answers import SCENES, SPLIT
 from sensorium.recipes.scene_questions import SceneTest, collator
@@ -35,12 +36,15 @@ def evaluate_checkpoint(checkpoint: Path, data: str, out: Path | None, limit: in
         raise ValueError(f"--limit {limit}; expected at least 1")
     model = load(checkpoint)
     found: dict[str, Any]
-    if isinstance(model, Assistant):
-        found = score_answers(model, data, limit)
-        generated.table(found, title=f"{checkpoint} on {data}")
-    else:
+    if isinstance(model, SharedSpace):
         found = score_searches(model, data, limit)
         scores.table(found, title=f"{checkpoint} on {data}")
+    elif isinstance(model, Predictor):
+        found = score_predictions(model, data, limit)
+        generated.table(found, title=f"{checkpoint} on {data}")
+    else:
+        found = score_answers(model, data, limit)
+        generated.table(found, title=f"{checkpoint} on {data}")
     if out is not None:
         scores.save(out, found)
         print(f"written: {out}")
