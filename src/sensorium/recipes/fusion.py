@@ -71,6 +71,8 @@ def fusion(
     if not 0 < labels <= 1:
         raise ValueError(f"--labels {labels}; expected a share above 0 and up to 1, such as 0.1")
     data = data_of(task, label, train, folder, held_out)
+    if progress:
+        print(data.about)
     samples = share_of(data.samples("train"), data.tasks[0], labels, seed)
     system_args = {
         "encoders": data.encoders(columns),

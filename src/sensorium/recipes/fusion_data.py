@@ -93,6 +93,7 @@ class FusionData:
             column: self._features(encoder, column, split, what, cache, progress)
             for column, encoder in encoders.items()
             if not any(parameter.requires_grad for parameter in encoder.parameters())
+            and any(column in sample.columns for sample in self.samples(split))
         }
         rows = self.samples(split) if samples is None else samples
         return Collator(encoders, cached=cached, quarantine=self.quarantine, samples=rows)

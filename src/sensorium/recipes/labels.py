@@ -1,13 +1,12 @@
 """Fields of a user's records -> `Task`s: what each field asks for is guessed from its values, and said.
 
-numbers -> Number, lists or "a|b" -> AnyOf, four numbers from 0 to 1 -> Box, all else -> OneOf
+numbers -> Number (a few whole ones: labels), lists or "a|b" -> AnyOf, four numbers from 0 to 1 -> Box, else OneOf
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,22 +40,39 @@ def labels_of(samples: Sequence[Sample], fields: Sequence[str], where: str) -> L
     Raises ValueError for a field that is not there, a kind that does not exist, and values that fit no task.
     """
     asked = [name.partition(":")[::2] for name in fields or [usual_field(samples, where)]]
-    tasks, about, parse = [], [], {}
+    tasks, about = [], []
     for name, said in asked:
         values = [value for s in samples if not is_missing(value := s.fields.get(name))]
         if not values:
             raise ValueError(
-                f"{where}: no record has a value in {name!r}; its fields are {_fields(samples) or 'none'}. "
+                f"{where}: no record has a value in {name!r}; its fields are {', '.join(_fields(samples)) or 'none'}. "
                 "Choose with --label FIELD"
             )
         if said and said not in KINDS:
             raise ValueError(f"--label {name}:{said}: expected one of {', '.join(KINDS)} behind the colon")
         kind = said or guess(values)
-        task, parse[name] = _TASKS[kind](name, values, where)
+        answers = [ANSWERS[kind](value) for value in values]
+        task = _TASKS[kind](name, answers, where)
         tasks.append(task)
         how = "as was said" if said else f"guessed; --label {name}:{_other(kind)} says otherwise"
         about.append(f"{name}: {_described(task, len(values))} ({how})")
-    return Labels(tuple(tasks), [_answered(sample, parse) for sample in samples], tuple(about))
+    return Labels(tuple(tasks), answered(samples, tasks), tuple(about))
+
+
+def answered(samples: Sequence[Sample], tasks: Sequence[Task]) -> list[Sample]:
+    """The records with their answers as the tasks take them, None where a cell is empty.
+
+    Raises ValueError for a cell that cannot be an answer of its task.
+    """
+    return [
+        replace(sample, fields={**sample.fields, **{task.field: _answer(sample, task) for task in tasks}})
+        for sample in samples
+    ]
+
+
+def _answer(sample: Sample, task: Task) -> Any:
+    cell = sample.fields.get(task.field)
+    return None if is_missing(cell) else ANSWERS[task.kind](cell)
 
 
 def usual_field(samples: Sequence[Sample], where: str) -> str:
@@ -79,67 +95,72 @@ def guess(values: Sequence[Any]) -> str:
         return "any_of"
     if any(isinstance(value, str) and BETWEEN in value for value in values):
         return "any_of"
-    numbers = [_number(value) for value in values]
-    if any(number is None for number in numbers):
+    numbers = [number for value in values if (number := _maybe_number(value)) is not None]
+    if len(numbers) < len(values):
         return "one_of"
-    whole = all(number is not None and number.is_integer() for number in numbers)
+    whole = all(number.is_integer() for number in numbers)
     return "one_of" if whole and len(set(numbers)) <= FEW else "number"
 
 
-def _one_of(name: str, values: Sequence[Any], where: str) -> tuple[Task, Callable[[Any], Any]]:
-    counts = Counter(str(value).strip() for value in values)
-    if len(counts) > max(FEW, len(values) // 2):
+def _label(cell: Any) -> str:
+    return str(cell).strip()
+
+
+def _labels(cell: Any) -> list[str]:
+    cells = cell if isinstance(cell, list | tuple) else str(cell).split(BETWEEN)
+    return list(dict.fromkeys(text for one in cells if (text := str(one).strip())))
+
+
+def _number(cell: Any) -> float:
+    number = _maybe_number(cell)
+    if number is None:
+        raise ValueError(f"got {cell!r}; expected a number")
+    return number
+
+
+ANSWERS: dict[str, Callable[[Any], Any]] = {
+    "one_of": _label,
+    "any_of": _labels,
+    "number": _number,
+    "box": list,
+}
+
+
+def _one_of(name: str, answers: Sequence[str], where: str) -> Task:
+    found = set(answers)
+    if len(found) > max(FEW, len(answers) // 2):
         raise ValueError(
-            f"{where}: {name!r} has {len(counts)} different values in {len(values)} rows, which are no labels; "
+            f"{where}: {name!r} has {len(found)} different values in {len(answers)} rows, which are no labels; "
             "choose another field with --label FIELD"
         )
-    return OneOf(name, _sorted(counts)), lambda value: str(value).strip()
+    return OneOf(name, _sorted(found))
 
 
-def _any_of(name: str, values: Sequence[Any], where: str) -> tuple[Task, Callable[[Any], Any]]:
-    counts = Counter(label for value in values for label in _several(value))
-    return AnyOf(name, _sorted(counts)), _several
+def _any_of(name: str, answers: Sequence[Sequence[str]], where: str) -> Task:
+    return AnyOf(name, _sorted({label for answer in answers for label in answer}))
 
 
-def _number_task(name: str, values: Sequence[Any], where: str) -> tuple[Task, Callable[[Any], Any]]:
-    numbers = [_number(value) for value in values]
-    for value, number in zip(values, numbers):
-        if number is None:
-            raise ValueError(f"{where}: {name!r} holds {value!r}; expected numbers")
-    scale = float(np.std(numbers))  # type: ignore[arg-type]
-    return Number(name, centre=float(np.mean(numbers)), scale=scale or 1.0), _number  # type: ignore[arg-type]
+def _numbers(name: str, answers: Sequence[float], where: str) -> Task:
+    return Number(name, centre=float(np.mean(answers)), scale=float(np.std(answers)) or 1.0)
 
 
-def _box(name: str, values: Sequence[Any], where: str) -> tuple[Task, Callable[[Any], Any]]:
-    return Box(name), list
+def _box(name: str, answers: Sequence[Any], where: str) -> Task:
+    return Box(name)
 
 
-_TASKS: Mapping[str, Callable[[str, Sequence[Any], str], tuple[Task, Callable[[Any], Any]]]] = {
+_TASKS: dict[str, Callable[[str, Any, str], Task]] = {
     "one_of": _one_of,
     "any_of": _any_of,
-    "number": _number_task,
+    "number": _numbers,
     "box": _box,
 }
 
 
-def _answered(sample: Sample, parse: Mapping[str, Callable[[Any], Any]]) -> Sample:
-    answers = {
-        name: None if is_missing(value := sample.fields.get(name)) else of(value)
-        for name, of in parse.items()
-    }
-    return replace(sample, fields={**sample.fields, **answers})
-
-
-def _several(value: Any) -> list[str]:
-    cells = value if isinstance(value, list | tuple) else str(value).split(BETWEEN)
-    return list(dict.fromkeys(text for cell in cells if (text := str(cell).strip())))
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+def _maybe_number(cell: Any) -> float | None:
+    if isinstance(cell, bool) or not isinstance(cell, int | float | str):
         return None
     try:
-        number = float(value)
+        number = float(cell)
     except ValueError:
         return None
     return number if math.isfinite(number) else None
@@ -151,12 +172,10 @@ def _is_box(value: Any) -> bool:
     return all(isinstance(number, int | float) and 0 <= number <= 1 for number in value)
 
 
-def _sorted(labels: Mapping[str, int]) -> list[str]:
+def _sorted(labels: Collection[str]) -> list[str]:
     """In the order of the alphabet, numbers in theirs."""
-    numbers = {label: _number(label) for label in labels}
-    if all(number is not None for number in numbers.values()):
-        return sorted(labels, key=lambda label: (numbers[label], label))
-    return sorted(labels)
+    numbers = {label: number for label in labels if (number := _maybe_number(label)) is not None}
+    return sorted(labels, key=(lambda one: (numbers[one], one)) if len(numbers) == len(labels) else str)
 
 
 def _described(task: Task, known: int) -> str:
