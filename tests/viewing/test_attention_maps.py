@@ -135,6 +135,18 @@ def test_a_tone_is_dark_at_its_pitch():
     assert bands[:, 150].min() > 240  # silence is paper
 
 
+def test_long_sounds_are_drawn_in_a_limited_number_of_columns():
+    minutes = Audio(np.tile(TONE.samples[:8000], 480), 16000)  # four
+    late = np.zeros(12_000)
+    late[-3000:] = 1 / 3000
+    bands, strip, _ = images_of(
+        attention_html(SoundAttention("long", minutes, {"a": late}, token_seconds=0.02))
+    )
+    assert bands.shape[1] == strip.shape[1] == 3000
+    assert near(strip[10, 2200], RAMP[0])
+    assert near(strip[10, 2300], RAMP[-1])
+
+
 def test_a_picture_s_figure_shows_the_picture_and_a_map_a_word():
     shown = PictureAttention(
         "where <it> looked", WHITE, {"<b>red</b>": 0.5 * CORNER, "panda": CORNER[::-1]}, "a note"

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from sensorium.viewing.attention_maps import (
     MARKS,
+    SAYS,
     PictureAttention,
     SoundAttention,
     coloured,
@@ -127,7 +128,7 @@ def _scale(axes: Axes, x: float, y: float, most: float, fonts: list[str]) -> Non
     for at, label in ((0.0, "0"), (1.0, "1"), (most, f"{most:.2g}")):
         if at in (0, most) or 0.08 * most < at < 0.85 * most:
             _text(axes, x + wide * at / most, y + 0.18, label, fonts, 7, SOFT, "center")
-    _text(axes, x + wide + 0.12, y + 0.05, "times the even share", fonts, 7, SOFT)
+    _text(axes, x + wide + 0.12, y + 0.05, SAYS, fonts, 7, SOFT)
 
 
 def _image(axes: Axes, pixels: np.ndarray, x: float, y: float, width: float, height: float) -> None:

@@ -28,9 +28,13 @@ RAMP = np.array([(255, 255, 255), (255, 224, 138), (250, 150, 60), (222, 60, 45)
 EVEN = 2.0  # the scale ends at least here: what is nearly even looks so
 PALE = 0.55  # of a picture's contrast and colour stay below the heat
 
+SAYS = "times the even share; %: how much of its attention came here at all, where not all did"
+
+LEAST = 680  # SVG units of a figure's width: what the words beside the colours take
 SIDE = 224  # pixels of a drawn picture
 WINDOW, HOP, RANGE = 0.025, 0.010, 70.0  # of the spectrogram: seconds, seconds, dB below its loudest
 BANDS, BAND_PIXELS = 96, 2
+COLUMNS = 3000  # drawn at most
 MARKS = (100, 500, 1000, 2000, 4000, 8000, 16000)  # Hz, drawn beside a spectrogram that reaches so far
 
 
@@ -177,7 +181,7 @@ def picture_svg(shown: PictureAttention) -> str:
         )
         parts.append(_label(x, y + step + 4, name, share))
     high = row * -(-len(tiles) // across)
-    return _svg(step * across - 12, high + 34, shown.title, *parts, _scale(0, high + 4, most))
+    return _svg(max(step * across - 12, LEAST), high + 34, shown.title, *parts, _scale(0, high + 4, most))
 
 
 def sound_svg(shown: SoundAttention, width: int = 1080, left: int = 150) -> str:
@@ -216,6 +220,8 @@ def _label(x: int, y: int, name: str, share: str) -> str:
 
 def _stretched(x: float, y: float, width: float, height: float, pixels: np.ndarray) -> str:
     """An image over the whole of a rectangle, uint8[h, w, 3]."""
+    if pixels.shape[1] > COLUMNS:
+        pixels = np.asarray(Image.fromarray(pixels).resize((COLUMNS, len(pixels)), Image.Resampling.BOX))
     wide = np.repeat(pixels, max(1, -(-700 // pixels.shape[1])), 1)  # smoothed by no browser, hardly by WebP
     return (
         f'<image x="{num(x)}" y="{num(y)}" width="{num(width)}" height="{num(height)}" '
@@ -231,7 +237,7 @@ def _scale(x: int, y: int, most: float) -> str:
         for at, label in ((0, "0"), (1, "1"), (most, f"{most:.2g}"))
         if at in (0, most) or 0.08 * most < at < 0.85 * most
     )
-    words = f'<text class="tick" x="{x + 172}" y="{y + 11}">times the even share</text>'
+    words = f'<text class="tick" x="{x + 172}" y="{y + 11}">{SAYS}</text>'
     return f"{_stretched(x, y, 160, 11, pixels)}{marks}{words}"
 
 
@@ -303,13 +309,14 @@ def heated(shown: PictureAttention, grid: np.ndarray, most: float) -> np.ndarray
 
 
 def spectrogram(sound: Sound) -> tuple[np.ndarray, float]:
-    """uint8[BANDS, N, 3], highest band first, dark where it is loud, a column every 10 ms; the highest frequency in Hz.
+    """uint8[BANDS, N, 3], highest band first, dark where it is loud; the highest frequency in Hz.
 
+    A column every 10 ms, of a long sound COLUMNS in all.
     Power of Hann windows of 25 ms, in dB below the loudest, read at bands evenly spaced in mel up to 8 kHz.
     """
     rate = sound.rate
-    window, hop = max(2, round(WINDOW * rate)), max(1, round(HOP * rate))
     samples = np.asarray(sound.samples, np.float32)
+    window, hop = max(2, round(WINDOW * rate)), max(1, round(HOP * rate), -(-len(samples) // COLUMNS))
     count = -(-len(samples) // hop)
     padded = np.pad(samples, (window // 2, window + count * hop - len(samples)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[: count * hop : hop]
