@@ -10,6 +10,7 @@ scatter.py         save(path, vectors, labels): the same vectors by each of thes
 gaps.py            Gap: two modalities in one space, and how far apart they lie
 attention_maps.py  where attention looked: over a picture's patches, over a sound's time
 curves.py          losses and scores over the steps of a run
+conflict.py        whether the gradients of several tasks agree, as one PNG
 page.py            the frame: style, script, security policy; svg.py: axes and marks; inline.py: data URIs
 figure.py          save(path, searches): the gallery as one PNG; attention_figure.py: the same of attention maps
 
