@@ -48,8 +48,8 @@ def scene_questions(
 
     Command: sensorium train scene_questions --start runs/scene_names
     Hardware and time: CPU; about six seconds of one core a step of 16 pictures and some 130 conversations.
-    Expected: after 460 steps, by an unseen artist: ground 100 %, is there a X 92, how many things 80, left of 76,
-    above 70, name 69, how many X 67, biggest 64; is the X left of the Y 59, not above blind. See docs/answers.md.
+    Expected: after 610 steps, by an unseen artist: ground 100 %, is the X above the Y 92, is there a X 92, is the X
+    left of the Y 87, how many things 82, left of 76, above 68, how many X 68, biggest 66, name 65. See docs/answers.md.
 
     Args:
         start: A checkpoint of the same system to begin with: of stage 1, or of this one.
