@@ -42,8 +42,10 @@ def ship(
     shutil.copyfile(scores or run / "metrics.json", target / "metrics.json")
     entries = json.loads((target / "metrics.json").read_text("utf-8"))
     card, step = (checkpoint / "README.md").read_text("utf-8"), step_of(checkpoint)
-    card = card.replace("Not evaluated.", "\n".join(score_lines((step, entries), step)))
-    (target / "README.md").write_text(card, encoding="utf-8")
+    before_scores, after = card.split("## Scores\n", 1)
+    rest = after[after.index("\n## ") :]
+    lines = "\n".join(score_lines((step, entries), step))
+    (target / "README.md").write_text(f"{before_scores}## Scores\n\n{lines}\n{rest}", encoding="utf-8")
     for number, one in enumerate((*before, run), 1):
         shutil.copyfile(one / "history.jsonl", target / f"history-{number}.jsonl")
     (target / "model.safetensors").chmod(0o644)
