@@ -25,6 +25,10 @@ RECIPES = {
         "sensorium.recipes.siglip:siglip",
         "the same with SigLIP: a yes or no for each pair of a picture and a name",
     ),
+    "textbook": (
+        "sensorium.recipes.textbook:textbook",
+        "the textbook's classifier on your own labelled files: LSTM and CNN from nothing, or frozen towers",
+    ),
     "scene_names": (
         "sensorium.recipes.scene_names:scene_names",
         "a picture encoder and a connector that name the cells of composed scenes (stage 1)",
