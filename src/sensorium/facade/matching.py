@@ -51,7 +51,7 @@ def read_for(source: str | Path, wanted: Mapping[str, str], said: Mapping[str, s
     said = dict(said or {})
     if unknown := sorted(set(said) - set(wanted)):
         raise ValueError(f"--columns {' '.join(unknown)}: this model reads {_list(wanted)}")
-    records = _read(source, wanted, said)
+    records = records_of(source, {said.get(name, name): modality for name, modality in wanted.items()})
     given = _modality(records)
     return Matched(records, match(wanted, given, said, str(source)), given, dict(wanted))
 
@@ -86,23 +86,25 @@ def match(
     return {name: found[name] for name in wanted if name in found}
 
 
-def _read(
-    source: str | Path, wanted: Mapping[str, str], said: Mapping[str, str]
-) -> Sequence[Sample] | Iterable[Sample]:
-    """The records, with columns declared that the reader could not guess: words under a name of the user's own."""
+def records_of(source: str | Path, declared: Mapping[str, str]) -> Sequence[Sample] | Iterable[Sample]:
+    """The records, with columns that the reader would not have guessed: words under a name of the user's own.
+
+    declared: modality by column, of those that the source may have; it counts where the reader took them for fields
+    """
     try:
         records = read(source)
     except ReaderError as error:
-        if not said or not Path(source).exists():
+        if not declared or not Path(source).exists():
             raise
         try:
-            return read(source, {other: wanted[name] for name, other in said.items()})
-        except ReaderError as second:
-            raise second from error
+            return read(source, declared)
+        except ReaderError:
+            raise error from None
     guessed, fields = _modality(records), {name for s in islice(records, LOOKED_AT) for name in s.fields}
-    asked = {said.get(name, name): modality for name, modality in wanted.items()}
-    declared = {name: modality for name, modality in asked.items() if name in fields and name not in guessed}
-    return read(source, {**guessed, **declared}) if declared else records
+    unguessed = {
+        name: modality for name, modality in declared.items() if name in fields and name not in guessed
+    }
+    return read(source, {**guessed, **unguessed}) if unguessed else records
 
 
 def _modality(records: Iterable[Sample]) -> dict[str, str]:

@@ -50,7 +50,7 @@ def fusion(
     Args:
         task: A puzzle, or a folder, .jsonl, .csv or .parquet of your own.
         kind: Of fusion: how the columns are joined.
-        columns: Use only these columns.
+        columns: Use only these columns; "review:text" says what your own column holds where that is not guessed.
         label: Of your own data, the fields to learn; "rating:number" says what kind of answer a field holds.
         folder: Where the run is written.
         steps: Optimiser steps.
@@ -70,12 +70,12 @@ def fusion(
     """
     if not 0 < labels <= 1:
         raise ValueError(f"--labels {labels}; expected a share above 0 and up to 1, such as 0.1")
-    data = data_of(task, label, train, folder, held_out)
+    data = data_of(task, label, train, folder, held_out, columns)
     if progress:
         print(data.about)
     samples = share_of(data.samples("train"), data.tasks[0], labels, seed)
     system_args = {
-        "encoders": data.encoders(columns),
+        "encoders": data.encoders([column.partition(":")[0] for column in columns]),
         "tasks": [task.as_json() for task in data.tasks],
         "fusion": kind,
         "width": width,

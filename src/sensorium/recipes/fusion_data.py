@@ -18,9 +18,9 @@ from sensorium.data.batch import Collator
 from sensorium.data.feature_cache import CachedFeatures, FeatureCache
 from sensorium.data.puzzles import PUZZLES
 from sensorium.data.quarantine import Quarantine
-from sensorium.data.readers import read
 from sensorium.data.sample import Batch, Sample
 from sensorium.evaluation.predictions import scores
+from sensorium.facade.matching import records_of
 from sensorium.recipes.labels import labels_of
 from sensorium.systems.fusion_network import USUAL
 from sensorium.tasks import AnyOf, Number, OneOf, Task
@@ -115,6 +115,7 @@ def data_of(
     train: int | None = None,
     folder: Path = Path(),
     held_out: float = 0.2,
+    columns: Sequence[str] = (),
 ) -> FusionData:
     """The records of a puzzle, or of a user's folder or table.
 
@@ -122,6 +123,7 @@ def data_of(
     train:    use at most so many rows for training
     folder:   where the quarantine is written
     held_out: share of the user's records that are tested on, when no field "split" says which
+    columns:  those of the user's that the reader cannot guess, such as "review:text"
 
     Raises ValueError when there is neither, or when the data cannot be learned from.
     """
@@ -134,7 +136,7 @@ def data_of(
             f"{task}: no puzzle and no file; the puzzles are {', '.join(PUZZLES)}. For your own data name a folder, "
             "a .jsonl, .csv or .parquet file, and its field with --label FIELD"
         )
-    return _own(Path(task), label, train, folder, held_out)
+    return _own(Path(task), label, train, folder, held_out, _declared(columns))
 
 
 @lru_cache(maxsize=2)  # so that runs of one process that differ in the model draw and encode the rows once
@@ -147,8 +149,15 @@ def _puzzle(name: str, train: int | None) -> FusionData:
     return FusionData(name, puzzle.tasks, dict(puzzle.modality), drawn, f"the puzzle {name}: {puzzle.about}")
 
 
-def _own(path: Path, label: Sequence[str], train: int | None, folder: Path, held_out: float) -> FusionData:
-    found = labels_of(without_states(read(path)), label, str(path))
+def _own(
+    path: Path,
+    label: Sequence[str],
+    train: int | None,
+    folder: Path,
+    held_out: float,
+    declared: Mapping[str, str],
+) -> FusionData:
+    found = labels_of(without_states(records_of(path, declared)), label, str(path))
     known = [s for s in found.samples if any(s.fields.get(task.field) is not None for task in found.tasks)]
     if len(known) < FEWEST:
         raise ValueError(
@@ -179,6 +188,19 @@ def _own(path: Path, label: Sequence[str], train: int | None, folder: Path, held
         "\n".join(about),
         Quarantine(folder / "quarantine.jsonl"),
     )
+
+
+def _declared(columns: Sequence[str]) -> dict[str, str]:
+    """["review:text"] -> {"review": "text"}; names without a modality are guessed."""
+    declared = {}
+    for name, colon, modality in (column.partition(":") for column in columns):
+        if colon and modality not in USUAL:
+            raise ValueError(
+                f"--columns {name}:{modality}: expected one of {', '.join(USUAL)} behind the colon"
+            )
+        if colon:
+            declared[name] = modality
+    return declared
 
 
 def without_states(samples: Iterable[Sample]) -> list[Sample]:
