@@ -70,3 +70,17 @@ def test_a_clip_is_changed_once_in_each_way(drawn):
         assert np.abs(audio.samples).max() <= 1
         key = (sample.fields["thing"], sample.fields["language"], sample.fields["hidden"]["audio"])
         assert by_clip.setdefault(key, audio) is audio
+
+
+def test_no_recording_tested_is_one_of_training():
+    keys = {
+        split: {
+            sentiment._speech()[language][thing].key()
+            for thing, _ in sentiment._things(split)
+            for language in sentiment.VOICES[split]
+            if thing in sentiment._speech()[language]
+        }
+        for split in ("train", "validation", "test")
+    }
+    assert [len(keys[split]) for split in keys] == [766, 107, 298]
+    assert len(set().union(*keys.values())) == 766 + 107 + 298

@@ -1,9 +1,9 @@
 """What happens: which way something moves, and what is heard meanwhile.
 
 Four motions times two kinds of sound, all as frequent: one who sees tells the motion and guesses the sound,
-right half of the time; one who hears is right once in four times. Frames in random order, or the middle one
-alone, do not tell up from down nor left from right: the strip that the thing sweeps is laid out first, and
-a coin says where it starts.
+right half of the time; one who hears is right once in four times. Frames in random order do not tell up
+from down nor left from right: the strip that the thing sweeps is laid out first, and a coin says where it
+starts.
 
 video   a drawn thing that crosses a coloured ground in FRAMES frames
 audio   a voice that describes some thing in one of four languages, or the sound of an animal, an instrument or a tool
