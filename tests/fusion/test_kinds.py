@@ -128,8 +128,12 @@ def test_bfloat16_gives_about_the_same(kind):
         assert (one - other).abs().max() < 0.05 * (1 + other.abs().max()), kind
 
 
-def test_an_unknown_kind_is_told_the_names():
+def test_unknown_kinds_and_options_are_told_the_names():
     with pytest.raises(ValueError, match=r"no fusion 'gate'.*gated.*Did you mean 'gated'"):
         fusion_of("gate", NAMES, WIDTH)
+    with pytest.raises(
+        ValueError, match=r"options \['ranks'\] of the fusion 'low_rank'; it has: dropout, rank, size"
+    ):
+        fusion_of("low_rank", NAMES, WIDTH, ranks=4)
     with pytest.raises(ValueError, match="expected different names"):
         fusion_of("mean", ("image", "image"), WIDTH)

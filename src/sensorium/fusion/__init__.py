@@ -13,6 +13,7 @@ attention.py     token by token: tokens, cross_attention, co_attention, bottlene
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,11 +55,14 @@ KINDS: dict[str, type[Fusion]] = {
 
 
 def fusion_of(kind: str, columns: Sequence[str], width: int, **options: Any) -> Fusion:
-    """The fusion of a name. Raises ValueError that lists the names."""
+    """The fusion of a name. Raises ValueError that lists the names, or the options that the kind has."""
     if kind not in KINDS:
         near = difflib.get_close_matches(kind, KINDS, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"no fusion {kind!r}; there are: {', '.join(KINDS)}.{guess}")
+    known = [name for name in inspect.signature(KINDS[kind]).parameters if name not in ("columns", "width")]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"options {unknown} of the fusion {kind!r}; it has: {', '.join(known) or 'none'}")
     return KINDS[kind](columns, width, **options)
 
 
