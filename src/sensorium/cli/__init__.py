@@ -16,6 +16,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": commands.train,
     "evaluate": commands.evaluate,
     "predict": commands.predict,
+    "compare": commands.compare,
     "index": commands.index,
     "search": commands.search,
     "ask": commands.ask,

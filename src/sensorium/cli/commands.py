@@ -1,6 +1,6 @@
 """The command line: every command is a typed function, and its arguments are the options.
 
-    sensorium quickstart | train | evaluate | predict | index | search | ask | chat | systems | doctor
+    sensorium quickstart | train | evaluate | predict | compare | index | search | ask | chat | systems | doctor
 
 Only this file and the standard library are imported until a command runs, so `--help` answers at once.
 """
@@ -52,9 +52,12 @@ def train(recipe: Positional[str] = "", options: Positional[tuple[str, ...]] = (
         return
     run = tyro.cli(recipe_function(recipe), args=list(options), prog=f"sensorium train {recipe}")
 
+    from sensorium.cli.trained import told
     from sensorium.training.loop import fit
 
-    fit(run)
+    trained = fit(run)
+    if run.progress:
+        told(trained)
 
 
 def evaluate(
@@ -106,6 +109,69 @@ def predict(
     from sensorium.cli.predicting import predict_source
 
     predict_source(checkpoint, source, out, columns, limit)
+
+
+def compare(
+    task: Positional[str] = "sentiment",
+    kinds: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    label: tuple[str, ...] = (),
+    folder: Path | None = None,
+    seeds: int = 3,
+    steps: int = 300,
+    batch_size: int = 64,
+    lr: float = 1e-3,
+    width: int = 128,
+    drop: float = 0.3,
+    train: int | None = None,
+    held_out: float = 0.2,
+    cache: Path | None = None,
+    quick: bool = False,
+) -> None:
+    """Compare ways of fusing on one task, with the same budget and seeds: one table, one figure, one report.
+
+    Every kind of fusion, each column alone, and each fusion with columns missing: scores with intervals over rows and
+    seeds, parameters, step time, what a missing column costs, what each adds (Shapley values). A comparison that was
+    stopped goes on; what is trained is not trained again.
+
+    Example: sensorium compare sentiment --kinds concatenation gated low_rank
+
+    Args:
+        task: A puzzle (sentiment, actions, matching …), or a folder, .jsonl, .csv or .parquet of your own.
+        kinds: Of fusion; all when none is named.
+        columns: Fuse only these columns.
+        label: Of your own data, the field to learn; "rating:number" says what kind of answer a field holds.
+        folder: Where everything is written; runs/compare/TASK by default.
+        seeds: Trainings of each kind.
+        steps: Optimiser steps of each training.
+        batch_size: Rows of a step.
+        lr: Peak learning rate.
+        width: Of the columns where they are joined.
+        drop: Modality dropout of a second training of each kind; 0 leaves that out.
+        train: Use at most so many training rows.
+        held_out: Share of your own records that are tested on, when no field "split" says which.
+        cache: Folder of the feature cache.
+        quick: A small part of the budget, to see whether it runs.
+    """
+    from sensorium.cli.comparing import compare_fusions
+
+    compare_fusions(
+        task,
+        kinds=kinds,
+        columns=columns,
+        label=label,
+        folder=folder or Path("runs/compare") / Path(task).stem,
+        seeds=seeds,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        width=width,
+        drop=drop,
+        train=train,
+        held_out=held_out,
+        cache=cache,
+        quick=quick,
+    )
 
 
 def index(

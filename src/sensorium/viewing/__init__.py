@@ -11,6 +11,8 @@ gaps.py            Gap: two modalities in one space, and how far apart they lie
 attention_maps.py  where attention looked: over a picture's patches, over a sound's time
 curves.py          losses and scores over the steps of a run
 conflict.py        whether the gradients of several tasks agree, as one PNG
+comparison.py      ways of fusing side by side: scores, missing columns, Shapley values; comparison_table.py: the table
+gates.py           how much a fusion takes of each column: in single rows, in all, by label
 page.py            the frame: style, script, security policy; svg.py: axes and marks; inline.py: data URIs
 figure.py          save(path, searches): the gallery as one PNG; attention_figure.py: the same of attention maps
 
