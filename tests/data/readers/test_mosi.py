@@ -137,6 +137,17 @@ def test_pickles_are_refused_unopened(tmp_path, read_it):
     assert sprung.exists()
 
 
+def test_features_in_a_table_are_read_as_the_error_about_pickles_says(tmp_path):
+    file = tmp_path / "features.jsonl"
+    file.write_text(
+        '{"text": "hi", "audio": [0.5, 1], "video": [2, 3, 4], "sentiment": -1.5, "split": "train"}\n'
+    )
+    [sample] = read(file, columns={"text": "text", "audio": "state", "video": "state"})
+    assert sample.columns["audio"].tolist() == [0.5, 1]
+    assert sample.columns["video"].dtype == np.float32
+    assert sample.fields == {"sentiment": -1.5, "split": "train"}
+
+
 def test_read_finds_it_and_another_folder_says_what_is_missing(mosi, tmp_path):
     root = mosi("a,1,hi,1,Positive,train\n")
     assert read(root)[0].fields["polarity"] == "positive"

@@ -149,5 +149,9 @@ def test_read_finds_it_and_another_folder_says_what_is_missing(mvsa, tmp_path):
         f"{tmp_path}: labelResultAll.txt is missing, so this is not MVSA; found MVSA/; expected "
         "MVSA_Single/{labelResultAll.txt, data/{1.jpg, 1.txt, 2.jpg, 2.txt, …}}"
     )
-    with pytest.raises(ReaderError, match="no such folder; expected MVSA laid out as"):
+    with pytest.raises(ReaderError, match="nowhere: no such folder; expected MVSA laid out as"):
         read_mvsa(tmp_path / "nowhere")
+    with pytest.raises(
+        ReaderError, match=r"labelResultAll\.txt: a file, not a folder; expected MVSA laid out as"
+    ):
+        read_mvsa(root / "labelResultAll.txt")

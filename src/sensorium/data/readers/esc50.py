@@ -61,7 +61,10 @@ def read_esc50(
     there = sorted({row["fold"] for row, _ in rows})
     asked = [*(folds or ()), *([] if test_fold is None else [test_fold])]
     if unknown := [fold for fold in asked if fold not in there]:
-        raise ReaderError(f"{root}: no fold {unknown[0]!r}; there are {', '.join(map(str, there))}")
+        raise ReaderError(
+            f"{root}: no fold {unknown[0]!r}; there are {', '.join(map(str, there))}."
+            " Choose with folds= and test_fold= (None: no field 'split')"
+        )
     samples = Samples(
         layout.sample(row, row["id"], where)
         for row, where in rows

@@ -32,7 +32,8 @@ def split_of(part: str, where: str) -> str:
 def lacks(folder: Path, data_set: str, missing: str, expected: str) -> ReaderError:
     """The error for a folder that is not laid out as the data set: what is missing, what is there instead."""
     if not folder.is_dir():
-        return ReaderError(f"{folder}: no such folder; expected {data_set} laid out as {expected}")
+        what = "a file, not a folder" if folder.exists() else "no such folder"
+        return ReaderError(f"{folder}: {what}; expected {data_set} laid out as {expected}")
     names = sorted(f"{one.name}/" if one.is_dir() else one.name for one in os.scandir(folder))
     found = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     return ReaderError(
