@@ -34,7 +34,8 @@ def words_of(text: str) -> list[str]:
 def vocabulary(texts: Iterable[str], most: int = 20_000, least: int = 1) -> list[str]:
     """The `most` frequent words that occur `least` times or more, the most frequent first, ties by alphabet.
 
-    Take it from the texts that are trained on: words of other texts would get vectors that never learn.
+    Take it from the texts that are trained on: words of other texts would get vectors that never learn. So does the
+    unknown word, unless `least` leaves some of these texts' words out.
     Raises ValueError where nothing is left.
     """
     counts = Counter(word for text in texts for word in words_of(text))

@@ -13,7 +13,7 @@ from sensorium.data.batch import Collator
 from sensorium.data.feature_cache import CachedFeatures, FeatureCache
 from sensorium.data.quarantine import Quarantine
 from sensorium.data.sample import Batch, Sample
-from sensorium.encoders.lstm import vocabulary
+from sensorium.encoders.lstm import vocabulary, words_of
 from sensorium.evaluation.predictions import outputs_of, scores
 from sensorium.models.fusion_network import FusionNetwork
 from sensorium.objectives.supervised import Supervised
@@ -43,6 +43,7 @@ def textbook(
     fusion: str = "concatenation",
     width: int = 128,
     dropout: float = 0.3,
+    drop: float = 0.2,
     folder: Path = Path("runs/textbook"),
     epochs: float = 30,
     batch_size: int = 32,
@@ -74,9 +75,10 @@ def textbook(
         size: Side of the pictures of classical towers in pixels.
         reduce: Reduce the features of pretrained towers by pca, lda or mds.
         reduced: To so many numbers, or as many as can be.
-        fusion: How the columns are joined, such as concatenation, gated, late or low_rank.
+        fusion: How the columns are joined, such as concatenation, gated, average or low_rank.
         width: Of each column where they are joined.
         dropout: Behind each column's projector.
+        drop: Share of the columns that training hides, never a row's last (modality dropout).
         folder: Where the run is written.
         epochs: Times that every training row is seen.
         batch_size: Rows of a step.
@@ -101,6 +103,7 @@ def textbook(
         "fusion": fusion,
         "width": width,
         "dropout": dropout,
+        "drop": drop,
     }
     model = fusion_network(**args)
     # Extract: once for towers that do not learn, every step for those that do.
@@ -170,7 +173,10 @@ def classical(data: Labelled, picture: str, size: int) -> dict[str, dict[str, An
     for column, modality in data.modality.items():
         if modality == "text":
             texts = [text for sample in data.train if isinstance(text := sample.columns.get(column), str)]
-            towers[column] = {"kind": "lstm", "words": vocabulary(texts), "dropout": 0.3}
+            words = [word for text in texts for word in words_of(text)]
+            # What occurs once is the unknown word, so that its vector learns: new texts are full of it.
+            least = 2 if len(set(words)) < len(words) else 1
+            towers[column] = {"kind": "lstm", "words": vocabulary(texts, least=least), "dropout": 0.3}
         elif modality == "audio":
             towers[column] = {"kind": "mel_cnn"}
         elif modality == "video":
