@@ -140,8 +140,12 @@ def test_what_cannot_be_predicted_is_said_in_one_line(table, arguments, said, ca
     assert told.count("\n") == 1
 
 
-def test_evaluate_scores_the_users_answers(table, predictor):
+def test_evaluate_scores_the_users_answers(table, predictor, capsys):
     main(["evaluate", "run", str(table), "--out", "scores.json"])
+    shown = capsys.readouterr().out
+    assert "mood.macro_f1" in shown
+    assert "mood.without_text.accuracy" in shown
+    assert "mood.without_text.macro_f1" not in shown  # in the file only
     found = json.loads(Path("scores.json").read_text())
     said = predictor.predict([{"image": "a.png", "text": "a ship"}, {"text": "a bird"}, {"image": "b.png"}])
     right = [one.answers["mood"] == mood for one, mood in zip(said, ["glad", "sad", "sad"], strict=True)]
@@ -150,7 +154,7 @@ def test_evaluate_scores_the_users_answers(table, predictor):
     assert found["mood.accuracy"]["value"] * 4 - sum(right) in (0, 1)
     assert found["points.mae"]["n"] == 4
     assert found["mood.accuracy"]["majority"] == 0.5
-    assert {"mood.without_image.accuracy", "things.mAP"} <= set(found)
+    assert {"mood.without_text.macro_f1", "things.mAP"} <= set(found)
 
 
 def test_evaluate_without_answers_says_which_field(table, capsys):

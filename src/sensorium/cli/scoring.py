@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sensorium.cli.scoring_tasks import score_predictions
+from sensorium.cli.trained import main_ones
 from sensorium.data.conversation import ConversationError, media_key, parse
 from sensorium.data.feature_cache import FeatureCache
 from sensorium.data.quarantine import Quarantine
@@ -41,7 +42,7 @@ def evaluate_checkpoint(checkpoint: Path, data: str, out: Path | None, limit: in
         scores.table(found, title=f"{checkpoint} on {data}")
     elif isinstance(model, Predictor):
         found = score_predictions(model, data, limit)
-        generated.table(found, title=f"{checkpoint} on {data}")
+        generated.table(main_ones(found), title=f"{checkpoint} on {data}")
     else:
         found = score_answers(model, data, limit)
         generated.table(found, title=f"{checkpoint} on {data}")
