@@ -42,7 +42,6 @@ class PseudoLabels:
         self.tasks, self.threshold, self.noise = tuple(tasks), threshold, noise
 
     def __call__(self, model: Any, output: Any, batch: Any) -> dict[str, Tensor]:
-        left, _ = without_one(output.present)
         hard: Any = None
         losses = {}
         for task in self.tasks:
@@ -51,6 +50,7 @@ class PseudoLabels:
             if not unknown.any():
                 continue
             if hard is None:
+                left, _ = without_one(output.present)
                 hard = model.answer(seen(noised(output.columns, self.noise), left), left)
             sure, guess = output.outputs[task.name][unknown].detach().softmax(-1).max(-1)
             each = F.cross_entropy(hard.outputs[task.name][unknown], guess, reduction="none")

@@ -61,6 +61,14 @@ RECIPES = {
         "sensorium.recipes.palm_e:palm_e",
         "a language model that reads pictures and states: answers and plans about composed scenes",
     ),
+    "multi_task": (
+        "sensorium.recipes.multi_task:multi_task",
+        "several tasks in one network, weighed by hand, by learned uncertainty, or with conflicts projected away",
+    ),
+    "few_labels": (
+        "sensorium.recipes.few_labels:few_labels",
+        "a task of which few rows have a label: pseudo-labels, labels from words, or a start without any",
+    ),
 }
 
 
