@@ -30,7 +30,7 @@ from sensorium.viewing.attention_maps import (
 )
 
 WHITE = np.full((60, 30, 3), 255, np.uint8)  # higher than wide
-CORNER = np.array([[0.7, 0.1], [0.1, 0.1]])
+CORNER = np.array([[1.0, 0.0], [0.0, 0.0]])
 TONE = Audio((0.5 * np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)).astype(np.float32), 16000)
 
 
@@ -87,11 +87,11 @@ def test_a_word_s_map_is_the_mean_of_its_pieces():
 
 
 def test_times_the_even_share():
-    assert times_even(CORNER).ravel() == pytest.approx([2.8, 0.4, 0.4, 0.4])
+    assert times_even(CORNER).ravel() == pytest.approx([4.0, 0.0, 0.0, 0.0])
     assert times_even(np.full(7, 0.05)) == pytest.approx(np.ones(7))  # however little of it came here
     assert not times_even(np.zeros(3)).any()
-    assert scale_of([np.full(7, 0.05)]) == 2.0  # even attention is not stretched
-    assert scale_of([CORNER, np.full(4, 0.25)]) == pytest.approx(2.8)
+    assert scale_of([np.full(7, 0.05)]) == 4.0  # even attention is not stretched
+    assert scale_of([np.eye(1, 9), CORNER]) == pytest.approx(9)
     assert [share_of(np.full(4, share / 4)) for share in (1.0, 0.62, 0.001, 0.0)] == [
         "",
         "62 %",
@@ -102,10 +102,10 @@ def test_times_the_even_share():
 
 def test_colours_fall_where_the_weights_are():
     shown = PictureAttention("one", WHITE, {"corner": CORNER})
-    pixels = heated(shown, CORNER, 2.8)
+    pixels = heated(shown, CORNER, 4.0)
     assert pixels.shape == (224, 224, 3)
     assert near(pixels[5, 5], RAMP[-1], 1)
-    assert near(pixels[5, 218], coloured(np.array(0.4 / 2.8)), 1)
+    assert near(pixels[5, 218], RAMP[0], 1)
     assert pixels[111, 111].tolist() == pixels[5, 5].tolist()  # patches keep their edges
     assert near(pixels[112, 112], pixels[5, 218], 1)
     luminance = coloured(np.linspace(0, 1, 50)) @ np.array([0.299, 0.587, 0.114])
@@ -160,7 +160,7 @@ def test_a_picture_s_figure_shows_the_picture_and_a_map_a_word():
     assert "&lt;b&gt;red&lt;/b&gt;" in html
     assert "<b>" not in html
     assert "50 %" in html
-    assert ">2.8<" in html
+    assert ">4<" in html
 
 
 def test_a_sound_s_strips_lie_where_its_tokens_are():
@@ -169,7 +169,7 @@ def test_a_sound_s_strips_lie_where_its_tokens_are():
     html = attention_html(SoundAttention("heard", TONE, {"pandas": weights}, token_seconds=0.02))
     _, strip, _ = images_of(html)
     assert near(strip[10, strip.shape[1] // 4], RAMP[0])
-    assert near(strip[10, 3 * strip.shape[1] // 4], RAMP[-1])
+    assert near(strip[10, 3 * strip.shape[1] // 4], RAMP[2])  # twice the even share of at least four
     rectangles = re.findall(r'<image x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', html)
     assert rectangles[0] == rectangles[1] == ("150", "930")
     longer = attention_html(SoundAttention("heard", TONE, {"pandas": np.full(100, 0.01)}, token_seconds=0.02))
@@ -193,7 +193,7 @@ def test_they_stand_in_the_report_and_in_a_figure(tmp_path):
     x = round(100 * (attention_figure.EDGE + attention_figure.TILE + attention_figure.GAP + 0.3))
     y = round(100 * (attention_figure.EDGE + attention_figure.HEADING + 0.3))
     assert near(pixels[y, x], RAMP[-1], 3)
-    assert near(pixels[y + 80, x + 80], coloured(np.array(0.4 / 2.8)), 3)
+    assert near(pixels[y + 80, x + 80], RAMP[0], 3)
     with pytest.raises(ValueError, match="expected at least one"):
         attention_figure.save(tmp_path / "x.png", [])
 

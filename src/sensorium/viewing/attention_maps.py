@@ -25,7 +25,7 @@ from sensorium.viewing.svg import esc, num
 
 # From nothing to the most, multiplied onto the picture; lightness falls evenly, so that it also reads in grey.
 RAMP = np.array([(255, 255, 255), (255, 224, 138), (250, 150, 60), (222, 60, 45), (138, 10, 62)], np.float32)
-EVEN = 2.0  # the scale ends at least here: what is nearly even looks so
+EVEN = 4.0  # the scale ends at least here, so that the even share is pale
 PALE = 0.55  # of a picture's contrast and colour stay below the heat
 
 SAYS = "times the even share; %: how much of its attention came here at all, where not all did"
