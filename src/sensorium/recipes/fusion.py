@@ -48,8 +48,8 @@ def fusion(
     Command: sensorium train fusion --task sentiment --kind gated
     Hardware and time: one CPU core; mostly the features of the rows, which are computed once and then kept.
     Expected: sentiment accuracy 97.0 % (95.9 … 98.1) on the test rows, whose drawings, things and sentences are unseen;
-        with any one column withheld 74 to 75 %, given any one alone 73 to 75 % (75 is the most that one or two can know),
-        given those of other rows 49 %. Strength: mean absolute error 0.25, against 1.5 without looking. Seed 0.
+        with any one column withheld 74 to 75 %, given any one alone 73 to 75 % (75 is the most that one or two can
+        know), given those of other rows 49 %. Strength: mean absolute error 0.25, against 1.5 without looking. Seed 0.
 
     Args:
         task: A puzzle, or a folder, .jsonl, .csv or .parquet of your own.
