@@ -50,7 +50,7 @@ def test_systems_names_each_file_to_read(capsys):
     assert all(name in printed for name in [*SYSTEMS, *RECIPES])
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["search", "--help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["search", "--help"], ["compare", "--help"]])
 def test_help_imports_nothing_heavy(argv):
     code = (
         "import sys\nfrom sensorium.cli import main\n"

@@ -109,27 +109,17 @@ def test_a_model_without_its_towers_answers_the_same(table, tmp_path):
     assert torch.equal(outputs_of(model, batches, model.tasks)["agree"], before)
 
 
-def test_the_command_prints_the_table_and_writes_the_report(table, tmp_path, capsys):
+def test_the_command_prints_the_table_writes_the_report_and_names_bad_media(table, tmp_path, capsys):
+    (table.parent / "0.png").write_bytes(b"no picture")
     folder = tmp_path / "quick"
-    main(
-        [
-            "compare",
-            str(table),
-            "--label",
-            "agree",
-            "--kinds",
-            "average",
-            "--seeds",
-            "1",
-            "--quick",
-            "--folder",
-            str(folder),
-        ]
-    )
+    command = f"compare {table} --label agree --kinds average --seeds 1 --quick --folder {folder}"
+    main(command.split())
     printed = capsys.readouterr().out
     assert "+ modality dropout" in printed
     assert "photo alone" in printed
     assert (folder / "report.html").is_file()
+    [bad] = (folder / "quarantine.jsonl").read_text().splitlines()
+    assert "0.png" in bad
 
 
 def outcome_of(

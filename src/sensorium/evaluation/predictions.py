@@ -241,10 +241,12 @@ def _one_of(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Measured]
 
 def _any_of(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Measured]:
     right, given = targets.numpy() > 0, outputs.numpy() > 0
-    both = (right & given).astype(float)
+    tables = [table.astype(float) for table in (right & given, right, given)]
 
-    def counts(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return both[rows].sum(0), right[rows].sum(0).astype(float), given[rows].sum(0).astype(float)
+    def counts(rows: np.ndarray) -> list[np.ndarray]:
+        """float[C] thrice: how often each label is right and given, right, given."""
+        times = np.bincount(rows, minlength=len(right)).astype(float)
+        return [times @ table for table in tables]
 
     def micro_f1(rows: np.ndarray) -> float:
         hits, has, says = (count.sum() for count in counts(rows))

@@ -40,7 +40,7 @@ def exact(worth: Mapping[frozenset[str], float]) -> dict[str, float]:
     """
     players = _players(worth)
     order = subsets(players)
-    values = _weights(players, order) @ np.array([worth[some] for some in order])
+    values = weights_of(players, order) @ np.array([worth[some] for some in order])
     return dict(zip(players, values.tolist()))
 
 
@@ -71,7 +71,7 @@ def shapley(
         )
     n = len_of([one for run in runs.values() for one in run])
     sign = -1.0 if runs[order[0]][0].unit in LOWER else 1.0
-    weights = sign * _weights(players, order)
+    weights = sign * weights_of(players, order)
 
     def values(rows: np.ndarray, drawn: np.ndarray) -> np.ndarray:
         return weights @ np.array([mean_over(runs[some], rows, drawn) for some in order])
@@ -90,7 +90,7 @@ def _players(worth: Mapping[frozenset[str], object]) -> list[str]:
     return players
 
 
-def _weights(players: Sequence[str], order: Sequence[frozenset[str]]) -> np.ndarray:
+def weights_of(players: Sequence[str], order: Sequence[frozenset[str]]) -> np.ndarray:
     """float[N, 2^N]: how much the worth of each subset counts for each player.
 
     The sum over S without i of |S|! (N - |S| - 1)! / N! (v(S and i) - v(S)), gathered by subset.

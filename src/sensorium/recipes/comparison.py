@@ -25,9 +25,9 @@ from sensorium.data.puzzles import PUZZLES
 from sensorium.data.sample import Sample
 from sensorium.evaluation.generated import LOWER, Measured
 from sensorium.evaluation.predictions import constant, main_metric, metrics
-from sensorium.evaluation.repeats import Estimate, estimate
+from sensorium.evaluation.repeats import estimate, estimates, len_of, mean_over
 from sensorium.evaluation.scores import RESAMPLES
-from sensorium.evaluation.shapley import shapley, subsets
+from sensorium.evaluation.shapley import subsets, weights_of
 from sensorium.fusion import KINDS, fusion_of
 from sensorium.recipes.comparison_trials import REFERENCE, Budget, Outcome, Stopwatch, Trial, outcome
 from sensorium.tasks import Task
@@ -185,37 +185,43 @@ class Found:
         best: Sequence[Measured] | None = None,
     ) -> Way:
         """best: the best single column's, of fusions."""
-        whole = self._all(runs, columns)
-        sign = -1.0 if whole[0].unit in LOWER else 1.0
-        means = [
+        measured = {some: self._all(runs, some) for some in Trial("", tuple(columns), 0.0, 0).seen}
+        whole = measured[frozenset(columns)]
+        one = [
             metrics(self.task, run.outputs[self.task.name][frozenset(columns)], self.answers) for run in runs
         ]
         way = Way(
             name,
-            self._estimate(whole),
+            estimate(whole, resamples=self.resamples),
             runs[0].parameters,
             float(np.median([run.step for run in runs])),
-            metrics={metric: float(np.mean([one[metric].value for one in means])) for metric in means[0]},
+            metrics={metric: float(np.mean([each[metric].value for each in one])) for metric in one[0]},
         )
         if best is None:
             return way
-        without = {
-            column: self._all(runs, [other for other in columns if other != column]) for column in columns
-        }
+        without = {column: measured[frozenset(columns) - {column}] for column in columns}
         without[HALF] = [self._measured(by_a_coin(run.outputs[self.task.name], run.present)) for run in runs]
-        subset_runs = {some: self._all(runs, some) for some in subsets(columns)}
+        order, sign = subsets(columns), -1.0 if whole[0].unit in LOWER else 1.0
+        shares = sign * weights_of(columns, order)
+
+        def numbers(rows: np.ndarray, repeats: np.ndarray) -> np.ndarray:
+            """All that is said of this way, on one draw: each outcome is measured once."""
+            worth = {some: mean_over(measured[some], rows, repeats) for some in order}
+            everything = worth[frozenset(columns)]
+            lacking = np.array([worth[frozenset(columns) - {column}] for column in columns])
+            lacking = np.append(lacking, mean_over(without[HALF], rows, repeats))
+            gain = sign * (everything - mean_over(best, rows, repeats))
+            values = shares @ np.array([worth[some] for some in order])
+            return np.concatenate([[gain], lacking, sign * (everything - lacking), values])
+
+        found = iter(estimates(numbers, len_of(whole), len(runs), resamples=self.resamples))
         return replace(
             way,
-            gain=_signed(self._estimate(whole, best), sign),
-            missing={condition: self._estimate(one) for condition, one in without.items()},
-            costs={
-                condition: _signed(self._estimate(whole, one), sign) for condition, one in without.items()
-            },
-            shapley=shapley(subset_runs, resamples=self.resamples),
+            gain=next(found),
+            missing={condition: next(found) for condition in without},
+            costs={condition: next(found) for condition in without},
+            shapley={column: next(found) for column in columns},
         )
-
-    def _estimate(self, measured: Sequence[Measured], less: Sequence[Measured] | None = None) -> Estimate:
-        return estimate(measured, less=less, resamples=self.resamples)
 
     def _all(self, runs: Sequence[Outcome], seen: Any) -> list[Measured]:
         """The metric of every repeat with only these columns seen."""
@@ -277,11 +283,6 @@ def _joining(kinds: Sequence[str], columns: tuple[str, ...], width: int) -> tupl
         else:
             joining.append(kind)
     return joining, left_out
-
-
-def _signed(one: Estimate, sign: float) -> Estimate:
-    """The estimate, or its negative."""
-    return one if sign > 0 else Estimate(-one.value, -one.high, -one.low)
 
 
 def _about(budget: Budget, trials: Sequence[Trial], found: Found) -> str:

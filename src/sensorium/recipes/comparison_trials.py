@@ -30,6 +30,7 @@ from sensorium.training.loop import fit
 from sensorium.training.run import Run
 
 REFERENCE = "concatenation"  # step times are multiples of its
+QUARANTINE = "quarantine.jsonl"
 ROUNDS = 15  # steps timed in turn with the reference's
 
 
@@ -132,13 +133,16 @@ def outcome(trial: Trial, budget: Budget, folder: Path, reference: Callable[[], 
     facts, arrays = own / f"seed_{trial.seed}.json", own / f"seed_{trial.seed}.npz"
     settings = json.loads(json.dumps({"trial": asdict(trial), "budget": budget.as_json()}))
     if not (facts.is_file() and json.loads(facts.read_text("utf-8"))["settings"] == settings):
-        made = train(trial, budget, own / f"seed_{trial.seed}", reference())
+        made = train(trial, budget, own / f"seed_{trial.seed}", reference(), folder / QUARANTINE)
         _write(made, facts, arrays, settings)
     return _read(trial, facts, arrays)
 
 
-def train(trial: Trial, budget: Budget, folder: Path, reference: Stopwatch) -> Outcome:
-    """Train in a folder that is removed afterwards, and ask the model with every subset of its columns."""
+def train(trial: Trial, budget: Budget, folder: Path, reference: Stopwatch, quarantine: Path) -> Outcome:
+    """Train in a folder that is removed afterwards, and ask the model with every subset of its columns.
+
+    quarantine: the file that gathers what the trials could not decode
+    """
     shutil.rmtree(folder, ignore_errors=True)
     run = budget.run(trial, folder)
     batches = batches_to_test(run, budget, folder)
@@ -151,6 +155,9 @@ def train(trial: Trial, budget: Budget, folder: Path, reference: Stopwatch) -> O
             outputs[name][seen] = made
     with torch.no_grad():
         gates = [model(batch).fused.gates for batch in batches]
+    files = [path for path in (quarantine, folder / QUARANTINE) if path.is_file()]
+    if bad := dict.fromkeys(line for path in files for line in path.read_text("utf-8").splitlines()):
+        write_text(quarantine, "".join(f"{line}\n" for line in bad))
     shutil.rmtree(folder, ignore_errors=True)
     return Outcome(
         outputs,
