@@ -32,6 +32,8 @@ BLANK = 0.02  # deviation of learned tokens and embeddings at the start (BERT's)
 class TokenFusion(Fusion):
     """What fusions by attention share: reading real tokens, and pooling columns that are then joined as vectors."""
 
+    reads_tokens = True
+
     def real(
         self, features: Mapping[str, Features], present: Mapping[str, Tensor]
     ) -> tuple[list[Tensor], list[Tensor], Tensor]:
