@@ -62,8 +62,13 @@ def textbook(
     Command: sensorium train textbook --source my/pictures
     Then: sensorium predict runs/textbook my/new/pictures
     Hardware and time: 2 CPU cores; a thousand pictures of 64 pixels take some minutes, frozen towers seconds.
-    Expected: on 300 emoji by one artist in folders of six groups, see docs/fusion.md; towers from nothing need
-    thousands of files, frozen ones tens.
+    Expected, on 240 emoji by one artist with their names and 60 held out, six groups of like size, seed 0, in percent
+    with the 95 % interval, beside the most frequent label and another row's media:
+
+        classical   60.0 (48.3 … 71.7)   picture alone 53.3   text alone 50.0   majority 16.7   shuffled 18.8
+        pretrained  85.0 (75.0 … 93.3)   picture alone 70.0   text alone 75.0   majority 16.7   shuffled 18.3
+
+    Towers from nothing need thousands of files, frozen ones tens. PCA to 64 numbers and LDA to 5 gave 85.0 too.
 
     Args:
         source: A folder with a sub-folder a label (captions beside the files as .txt), or a .csv, .jsonl or .parquet.
@@ -217,16 +222,16 @@ def write_predictions(
 ) -> None:
     """A row a held-out record: its id, what is right, what is predicted, and the probability of that label."""
     outputs = outputs_of(model, batches, tasks)
-    table: dict[str, list[Any]] = {"id": [id for batch in batches for id in batch.ids]}
+    cells: dict[str, list[Any]] = {"id": [id for batch in batches for id in batch.ids]}
     for task in tasks:
         found = outputs[task.name]
-        table[task.field] = [value for batch in batches for value in batch.fields[task.field]]
-        table[f"{task.field}_predicted"] = task.answers(found)
+        cells[task.field] = [value for batch in batches for value in batch.fields[task.field]]
+        cells[f"{task.field}_predicted"] = task.answers(found)
         probabilities = task.probabilities(found)
         if probabilities is not None:
-            table[f"{task.field}_probability"] = [f"{p:.4f}" for p in probabilities.amax(1).tolist()]
+            cells[f"{task.field}_probability"] = [f"{p:.4f}" for p in probabilities.amax(1).tolist()]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
+        writer.writerow(cells)
+        writer.writerows(zip(*cells.values(), strict=True))
