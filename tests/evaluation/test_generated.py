@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,22 @@ def test_shuffles_are_averaged_and_a_better_copy_is_no_blind_one() -> None:
     assert score.copy == pytest.approx(0.9)
     assert score.clears is True
     assert not score.better_than(score.copy)
+    assert score.copy_margin == pytest.approx(-0.4)
+    assert score.beats_copy is False
+
+
+def test_the_margin_over_the_copy_is_paired_and_positive_where_there_are_fewer_errors() -> None:
+    copy = np.repeat([1.0, 0.0], 100)
+    better = np.concatenate([np.ones(80), np.zeros(120)])  # 20 of 200 errors fewer, none new
+    score = score_of(Measured(better, unit="error"), Baselines(copy=Measured(copy, unit="error")))
+    assert score.copy_margin == pytest.approx(0.1)
+    assert (score.copy_margin_low, score.copy_margin_high) == pytest.approx(scores.interval(copy - better))
+    assert score.beats_copy is True
+    assert (score.margin, score.clears) == (None, None)  # a copy is no blind one
+    same = score_of(Measured(copy, unit="error"), Baselines(copy=Measured(copy, unit="error")))
+    assert (same.copy_margin, same.copy_margin_low, same.copy_margin_high) == (0, 0, 0)
+    assert same.beats_copy is False
+    assert score_of(Measured(better)).beats_copy is None
 
 
 def test_names_only_must_be_passed_too() -> None:
@@ -115,5 +132,15 @@ def test_table_shows_baselines_that_were_run_and_marks_what_was_not_learned() ->
     assert lines[3] == "yes/no = 50.0 45.0 … 55.0 49.0 50.0 – – +0.0 (-2.0 … 2.0) 400"
     assert lines[4] == "wer 40.0 ↓ 30.0 … 50.0 90.0 – – – – 9"
     assert lines[5] == "how"
+
+    out = io.StringIO()
+    over = replace(good, copy_margin=0.1, copy_margin_low=0.02, copy_margin_high=0.2)
+    under = replace(good, copy_margin=-0.01, copy_margin_low=-0.04, copy_margin_high=0.02)
+    table({"over": over, "under": under, "none": noise}, console=Console(file=out))
+    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert lines[1].endswith("copy margin over blind margin over copy n")
+    assert lines[2].endswith("+30.0 (25.0 … 35.0) +10.0 (2.0 … 20.0) 1,200")
+    assert lines[3].endswith("= -1.0 (-4.0 … 2.0) 1,200")
+    assert lines[4].endswith("+0.0 (-2.0 … 2.0) – 400")
     with pytest.raises(ValueError, match="unit: got 'percent'"):
         GeneratedScore(1, 1, 1, 1, unit="percent")

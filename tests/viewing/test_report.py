@@ -286,6 +286,15 @@ def test_generated_scores_stand_beside_every_baseline_with_their_margin(tmp_path
     assert "blind 55.0 · nearest copy 90.0" in page.text
 
 
+def test_margins_over_the_copy_have_a_column_where_there_are_any(tmp_path) -> None:
+    copied = replace(THERE, copy_margin=-0.1, copy_margin_low=-0.15, copy_margin_high=0.05)
+    page = read(report.write(tmp_path / "r.html", "T", generated={"a.accuracy": copied, "b.accuracy": THERE}))
+    assert "margin over best blind margin over copy n" in page.text
+    assert "+25.0 (20.0 … 30.0) = −10.0 (−15.0 … 5.0) 1,200" in page.text
+    assert "+25.0 (20.0 … 30.0) – 1,200" in page.text
+    assert [a["title"] for a in page.every("abbr")].count("not shown to be better than the copy") == 1
+
+
 def test_bars_of_generated_scores_mark_the_best_blind_the_copy_and_names_only(tmp_path) -> None:
     page = read(report.write(tmp_path / "r.html", "T", generated={"a.b.accuracy": THERE}, headline=[]))
     starts = {a["class"]: re.match(r"M([\d.]+)", a["d"]) for a in page.every("path")}

@@ -75,6 +75,7 @@ class GeneratedScore:
     margin:           by how much the value is better than the best of the blind (the first three), positive
                       where it is better; margin_low, margin_high: its interval, both measured on the same
                       draws of items; margin_over: which of the blind that is
+    copy_margin:      the same over the copy, with its interval copy_margin_low, copy_margin_high
     unit:             "fraction", "error" (lower is better), "points" or "distance" (lower is better)
     note:             how it was measured, where that must be said
     """
@@ -92,6 +93,9 @@ class GeneratedScore:
     margin_low: float | None = None
     margin_high: float | None = None
     margin_over: str | None = None
+    copy_margin: float | None = None
+    copy_margin_low: float | None = None
+    copy_margin_high: float | None = None
     unit: str = "fraction"
     note: str = ""
 
@@ -115,6 +119,11 @@ class GeneratedScore:
             return None
         beyond = self.high < min(blind) if self.unit in LOWER else self.low > max(blind)
         return beyond and (self.margin_low is None or self.margin_low > 0)
+
+    @property
+    def beats_copy(self) -> bool | None:
+        """Whether this was shown to be better than the copy: the interval of that margin lies above zero."""
+        return None if self.copy_margin_low is None else self.copy_margin_low > 0
 
     def as_dict(self) -> dict[str, float | int | str | None]:
         """One entry of metrics.json."""
@@ -161,23 +170,14 @@ def score_of(
     low, high = interval(measured.values, measured.statistic, groups, resamples, seed)
     blind = baselines.blind()
     numbers = {name: _mean_over(runs, everything) for name, runs in blind.items()}
-    margin: dict[str, float | str] = {}
+    margins: dict[str, float | str] = {}
     if numbers:
         sign = -1.0 if measured.unit in LOWER else 1.0
         best = max(numbers, key=lambda name: sign * numbers[name])
-        margin_low, margin_high = interval(
-            measured.values,
-            lambda rows: sign * (measured.over(rows) - _mean_over(blind[best], rows)),
-            groups,
-            resamples,
-            seed,
-        )
-        margin = {
-            "margin": sign * (value - numbers[best]),
-            "margin_low": margin_low,
-            "margin_high": margin_high,
-            "margin_over": best,
-        }
+        margins |= margin(measured, blind[best], groups, resamples, seed).named("margin")
+        margins["margin_over"] = best
+    if baselines.copy is not None:
+        margins |= margin(measured, [baselines.copy], groups, resamples, seed).named("copy_margin")
     return GeneratedScore(
         value,
         low,
@@ -188,8 +188,40 @@ def score_of(
         unit=measured.unit,
         note=measured.note,
         **numbers,  # type: ignore[arg-type]
-        **margin,  # type: ignore[arg-type]
+        **margins,  # type: ignore[arg-type]
     )
+
+
+@dataclass(frozen=True)
+class Margin:
+    """By how much one is better than another on the same items, positive where it is, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def named(self, name: str) -> dict[str, float]:
+        """As fields of `GeneratedScore`."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def margin(
+    measured: Measured,
+    others: Sequence[Measured],
+    groups: Sequence | np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Margin:
+    """How much better `measured` is than the mean of `others`, all measured on the same draws of items.
+
+    groups: a label for each row of `measured`, as for `interval`
+    """
+    sign = -1.0 if measured.unit in LOWER else 1.0
+
+    def over(rows: np.ndarray) -> float:
+        return sign * (measured.over(rows) - _mean_over(others, rows))
+
+    return Margin(over(np.arange(len(measured))), *interval(measured.values, over, groups, resamples, seed))
 
 
 def _mean_over(runs: Sequence[Measured], rows: np.ndarray) -> float:
@@ -201,8 +233,9 @@ def table(
 ) -> None:
     """Print scores beside their baselines, one row a score; fractions and errors in percent.
 
-    `=` marks a value that was not shown to be better than its blind baselines. A copy in yellow is at least
-    as good as the model. Baselines that no row has are left out.
+    `=` marks a value that was not shown to be better than its blind baselines, or a margin that was not shown
+    to be one over the copy. A copy in yellow is at least as good as the model. Columns that no row has are left
+    out.
     """
     shown_baselines = [
         name for name in BASELINES if any(getattr(s, name) is not None for s in scores.values())
@@ -210,7 +243,10 @@ def table(
     grid = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None)
     grid.add_column("score", overflow="fold")
     headings = [name.removeprefix("blind_").replace("_", " ") for name in shown_baselines]
-    for heading in ("value", "95 % interval", *headings, "margin over blind", "n"):
+    margins = {"over blind": margin_text}
+    if any(score.copy_margin is not None for score in scores.values()):
+        margins["over copy"] = copy_margin_text
+    for heading in ("value", "95 % interval", *headings, *(f"margin {over}" for over in margins), "n"):
         grid.add_column(heading, justify="right", no_wrap=True)
     for name, score in scores.items():
         value = shown(score, score.value) + (" ↓" if score.unit in LOWER else "")
@@ -221,7 +257,7 @@ def table(
             text = "–" if number is None else shown(score, number)
             beaten = number is None or baseline != "copy" or score.better_than(number)
             cells.append(text if beaten else f"[yellow]{text}[/]")
-        cells.append(margin_text(score))
+        cells += [text_of(score) for text_of in margins.values()]
         grid.add_row(name, *cells, f"{score.n:,}")
     console = console or Console()
     if not console.is_terminal:  # a pipe or a log has no width, and 80 columns would fold the names
@@ -233,10 +269,20 @@ def table(
 
 def margin_text(score: GeneratedScore) -> str:
     """ "+12.3 (8.1 … 16.4)", or a dash."""
-    if score.margin is None or score.margin_low is None or score.margin_high is None:
+    return _margin_text(score, score.margin, score.margin_low, score.margin_high)
+
+
+def copy_margin_text(score: GeneratedScore) -> str:
+    """As `margin_text`; "= +1.2 (-0.8 … 3.1)" where it was not shown to be one."""
+    text = _margin_text(score, score.copy_margin, score.copy_margin_low, score.copy_margin_high)
+    return f"= {text}" if score.beats_copy is False else text
+
+
+def _margin_text(score: GeneratedScore, value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
         return "–"
-    number, low, high = (shown(score, m) for m in (score.margin, score.margin_low, score.margin_high))
-    return f"{'' if number.startswith('-') else '+'}{number} ({low} … {high})"
+    number = shown(score, value)
+    return f"{'' if number.startswith('-') else '+'}{number} ({shown(score, low)} … {shown(score, high)})"
 
 
 def shown(score: GeneratedScore, number: float) -> str:

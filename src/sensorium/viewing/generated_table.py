@@ -19,6 +19,7 @@ HEADINGS = {
     "names_only": "names only",
     "copy": "nearest copy",
 }
+NO_BETTER = '<abbr title="not shown to be better than the copy">=</abbr> '
 BLIND = ("blind_withheld", "blind_shuffled", "majority")
 LOWER, PLAIN = ("error", "distance"), ("points", "distance")  # units: less is better; not shown in percent
 
@@ -51,11 +52,19 @@ class GeneratedLike(Protocol):
     @property
     def margin_high(self) -> float | None: ...
     @property
+    def copy_margin(self) -> float | None: ...
+    @property
+    def copy_margin_low(self) -> float | None: ...
+    @property
+    def copy_margin_high(self) -> float | None: ...
+    @property
     def unit(self) -> str: ...
     @property
     def note(self) -> str: ...
     @property
     def clears(self) -> bool | None: ...
+    @property
+    def beats_copy(self) -> bool | None: ...
     def better_than(self, other: float) -> bool: ...
 
 
@@ -85,7 +94,10 @@ def generated_table(scores: Mapping[str, GeneratedLike]) -> str:
     ]
     head = [("", ""), ("", "metric"), ("n", "value"), ("bar", scale()), ("n", "95 % interval")]
     head += [("n two", HEADINGS[name].replace(" ", "<br>")) for name in columns]
-    head += [("n two", "margin over<br>best blind"), ("n", "n")]
+    head.append(("n two", "margin over<br>best blind"))
+    if with_copy := any(score.copy_margin is not None for score in scores.values()):
+        head.append(("n two", "margin over<br>copy"))
+    head.append(("n", "n"))
     bodies: list[str] = []
     before: tuple[str, str] | None = None
     for name, score in scores.items():
@@ -101,7 +113,8 @@ def generated_table(scores: Mapping[str, GeneratedLike]) -> str:
             f'<td class="n value">{NOT_CLEAR if score.clears is False else ""}{_text(score, score.value)}</td>'
             f'<td class="bar">{_bar(score) if score.unit not in PLAIN else ""}</td>'
             f'<td class="n soft">{_text(score, score.low)} – {_text(score, score.high)}</td>{cells}'
-            f'<td class="n">{_margin(score)}</td><td class="n soft">{score.n:,}</td></tr>'
+            f"{_margins(score, with_copy)}"
+            f'<td class="n soft">{score.n:,}</td></tr>'
         )
         before = where, task
     row = "".join(f'<th class="{kind}">{text}</th>' for kind, text in head)
@@ -157,15 +170,23 @@ def _best_blind(score: GeneratedLike) -> float | None:
     return min(numbers) if score.unit in LOWER else max(numbers)
 
 
-def _margin(score: GeneratedLike) -> str:
-    if score.margin is None or score.margin_low is None or score.margin_high is None:
+def _margins(score: GeneratedLike, with_copy: bool) -> str:
+    """The cells of the margins; the one over the copy is marked where it was not shown to be one."""
+    blind = _margin(score, score.margin, score.margin_low, score.margin_high)
+    cells = f'<td class="n">{blind}</td>'
+    if with_copy:
+        mark = NO_BETTER if score.beats_copy is False else ""
+        copy = _margin(score, score.copy_margin, score.copy_margin_low, score.copy_margin_high)
+        cells += f'<td class="n">{mark}{copy}</td>'
+    return cells
+
+
+def _margin(score: GeneratedLike, value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
         return "–"
-    number, low, high = (
-        _text(score, margin).replace("-", "−")
-        for margin in (score.margin, score.margin_low, score.margin_high)
-    )
+    number, *ends = (_text(score, margin).replace("-", "−") for margin in (value, low, high))
     sign = "" if number.startswith("−") else "+"
-    return f'{sign}{number} <span class="soft">({low} … {high})</span>'
+    return f'{sign}{number} <span class="soft">({ends[0]} … {ends[1]})</span>'
 
 
 def _bar(score: GeneratedLike) -> str:
