@@ -105,11 +105,18 @@ def test_a_run_that_broke_off_ends_as_it_would_have(table, tmp_path, monkeypatch
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-@pytest.mark.parametrize("kind", ["gated", "low_rank", "average"])
+@pytest.mark.parametrize("kind", ["gated", "average", "cross_attention"])
 def test_kinds_of_fusion_by_name(table, tmp_path, kind):
     run = fusion(str(table), kind, label=("agree",), folder=tmp_path, steps=2, width=8, progress=False)
     assert run.system_args["fusion"] == kind
+    assert run.collate.cached["photo"].what == ("tokens" if kind == "cross_attention" else "pooled")
     assert fit(run).scores["agree.accuracy"]["n"] == 16
+    trained = sensorium.load(tmp_path)
+    with torch.no_grad():
+        [batch] = batches_of(run.collate)
+        cached = trained.model(batch).outputs["agree"].softmax(-1)
+    said = [one.probabilities["agree"]["yes"] for one in trained.predict(run.collate.samples)]
+    assert said == pytest.approx(cached[:, 1].tolist(), abs=2e-3)  # tokens are cached in float16
 
 
 def test_the_split_of_the_user_is_kept(table, tmp_path):
@@ -193,7 +200,10 @@ def test_labels_are_read_and_said():
     found = labels_of(rows_of(["10", "9", " 9 ", None, "10"]), ["mood"], "here")
     assert found.tasks == (OneOf("mood", ["9", "10"]),)
     assert [row.fields["mood"] for row in found.samples] == ["10", "9", "9", None, "10"]
-    assert "one of 2 labels (9, 10), known in 4 records (guessed; --label mood:number" in found.about[0]
+    assert (
+        "one of 2 labels (9, 10), known in 4 records (guessed; --label mood:KIND says otherwise: one_of"
+        in found.about[0]
+    )
     number = labels_of(rows_of(["10", "9", " 9 ", None, "10"]), ["mood:number"], "here").tasks[0]
     assert number == Number("mood", centre=9.5, scale=0.5)
     assert labels_of(rows_of([[0, 0.5, 1, 1]]), ["mood"], "here").tasks == (Box("mood"),)

@@ -104,7 +104,13 @@ class FusionData:
         key = (encoder.identity, encoder.preparation, column, split, what, cache)
         if key not in self._held:
             self._held[key] = FeatureCache(cache or cache_folder() / "features").of_samples(
-                encoder, self.samples(split), column, what, quarantine=self.quarantine, progress=progress
+                encoder,
+                self.samples(split),
+                column,
+                what,
+                dtype="float16" if what == "tokens" else "float32",  # a hundred tokens a row: half the disk
+                quarantine=self.quarantine,
+                progress=progress,
             )
         return self._held[key]
 
@@ -158,11 +164,15 @@ def _own(
     declared: Mapping[str, str],
 ) -> FusionData:
     found = labels_of(without_states(records_of(path, declared)), label, str(path))
-    known = [s for s in found.samples if any(s.fields.get(task.field) is not None for task in found.tasks)]
+    known = [
+        sample
+        for sample in found.samples
+        if sample.columns and any(sample.fields.get(task.field) is not None for task in found.tasks)
+    ]
     if len(known) < FEWEST:
         raise ValueError(
-            f"{path}: got {len(known)} records with an answer in {', '.join(t.field for t in found.tasks)}; expected "
-            f"at least {FEWEST}"
+            f"{path}: got {len(known)} records with media and an answer in {', '.join(t.field for t in found.tasks)}; "
+            f"expected at least {FEWEST}"
         )
     modality = {name: kind for sample in known for name, kind in sample.modality.items()}
     modality = {name: kind for name, kind in modality.items() if any(name in s.columns for s in known)}

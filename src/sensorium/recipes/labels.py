@@ -54,7 +54,7 @@ def labels_of(samples: Sequence[Sample], fields: Sequence[str], where: str) -> L
         answers = [ANSWERS[kind](value) for value in values]
         task = _TASKS[kind](name, answers, where)
         tasks.append(task)
-        how = "as was said" if said else f"guessed; --label {name}:{_other(kind)} says otherwise"
+        how = "as was said" if said else f"guessed; --label {name}:KIND says otherwise: {', '.join(KINDS)}"
         about.append(f"{name}: {_described(task, len(values))} ({how})")
     return Labels(tuple(tasks), answered(samples, tasks), tuple(about))
 
@@ -186,10 +186,6 @@ def _described(task: Task, known: int) -> str:
     if isinstance(task, Number):
         return f"a number around {task.centre:.3g} ± {task.scale:.3g}, known in {known:,} records"
     return f"a box, known in {known:,} records"
-
-
-def _other(kind: str) -> str:
-    return "number" if kind == "one_of" else "one_of"
 
 
 def _fields(samples: Sequence[Sample]) -> list[str]:
