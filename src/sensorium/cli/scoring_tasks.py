@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sensorium.data.batch import Collator
 from sensorium.data.feature_cache import FeatureCache
@@ -38,14 +38,10 @@ def score_predictions(predictor: Predictor, data: str, limit: int | None) -> dic
         )
     quarantine = Quarantine(QUARANTINE)
     cache = FeatureCache(cache_folder() / "features")
+    what: Literal["tokens", "pooled"] = "tokens" if predictor.model.fusion.reads_tokens else "pooled"
+    dtype: Literal["float16", "float32"] = "float16" if what == "tokens" else "float32"  # as in training
     cached: dict[str, Any] = {
-        name: cache.of_samples(
-            encoder,
-            samples,
-            name,
-            "tokens" if predictor.model.fusion.reads_tokens else "pooled",
-            quarantine=quarantine,
-        )
+        name: cache.of_samples(encoder, samples, name, what, dtype=dtype, quarantine=quarantine)
         for name, encoder in predictor.model.by_column.items()
         if any(name in sample.columns for sample in samples)
     }
