@@ -17,6 +17,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": commands.evaluate,
     "predict": commands.predict,
     "compare": commands.compare,
+    "gains": commands.gains,
     "index": commands.index,
     "search": commands.search,
     "ask": commands.ask,

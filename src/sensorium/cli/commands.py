@@ -1,6 +1,6 @@
 """The command line: every command is a typed function, and its arguments are the options.
 
-    sensorium quickstart | train | evaluate | predict | compare | index | search | ask | chat | systems | doctor
+    sensorium quickstart | train | evaluate | predict | compare | gains | index | search | ask | chat | systems | doctor
 
 Only this file and the standard library are imported until a command runs, so `--help` answers at once.
 """
@@ -172,6 +172,45 @@ def compare(
         cache=cache,
         quick=quick,
     )
+
+
+def gains(
+    recipe: Positional[str],
+    task: tuple[str, ...] = (),
+    folder: Path | None = None,
+    seeds: int = 3,
+    steps: int = 200,
+    kind: str = "gated",
+    cache: Path | None = None,
+) -> None:
+    """What a way of learning gains over plain training with the same steps and seeds: a table, gains.json, gains.png.
+
+    few_labels: pseudo-labels, labels from words and a start without labels, at 1 %, 10 % and 100 % of the labels.
+    multi_task: fixed, learned and conflict-free weights of tasks, beside each task alone.
+
+    Example: sensorium gains few_labels
+
+    Args:
+        recipe: few_labels or multi_task.
+        task: Of the recipe: emoji_groups, a puzzle or several (multi_task).
+        folder: Where the runs and the results are written, by default runs/gains_RECIPE. It goes on where it stopped.
+        seeds: Runs of each way, from seed 0 on.
+        steps: Optimiser steps of each run.
+        kind: Of fusion.
+        cache: Folder of the feature cache.
+    """
+    from sensorium.recipes.gains import few_label_gains, multi_task_gains
+
+    place = folder or Path("runs") / f"gains_{recipe}"
+    options: dict[str, Any] = {"seeds": seeds, "steps": steps, "kind": kind, "cache": cache}
+    if recipe == "few_labels" and len(task) < 2:
+        few_label_gains(place, task[0] if task else "emoji_groups", **options)
+    elif recipe == "multi_task":
+        multi_task_gains(place, task or ("sentiment",), **options)
+    else:
+        raise ValueError(
+            f"gains {recipe} of {len(task)} tasks: expected few_labels of one task at most, or multi_task"
+        )
 
 
 def index(

@@ -32,7 +32,7 @@ def few_labels(
     kind: str = "gated",
     label: tuple[str, ...] = (),
     folder: Path = Path("runs/few_labels"),
-    steps: int = 400,
+    steps: int = 200,
     batch_size: int = 64,
     lr: float = 1e-3,
     width: int = 256,
@@ -43,11 +43,17 @@ def few_labels(
 ) -> Run:
     """Learn from a share of the labels, and from the rows without one.
 
-    Command: sensorium train few_labels --start semi --labels 0.01
+    Command: sensorium train few_labels --start weak --labels 0.01 (one setting), sensorium gains few_labels (all)
+    Hardware and time: 2 CPU cores; some 5,000 drawings encoded once, then about as long as plain training.
+    Papers: FixMatch (arXiv:2001.07685) for semi; InfoNCE between columns and of a hidden column for self.
+    Expected: accuracy on emoji_groups (other things by an unseen artist, chance 12.5 %), 200 steps in all, one seed:
+        labels   none   semi   weak   self
+        1 %      53.5   56.8   70.5   55.5   (40 rows)
+        10 %     80.6   83.0   81.7   81.1   (408 rows)
 
     Args:
         task: emoji_groups (which of eight a drawing and its name belong to), a puzzle, or your own folder or table.
-        start: none, semi (pseudo-labels), weak (labels from the words) or self (columns that belong together).
+        start: none, semi (pseudo-labels), weak (half of the steps on labels guessed from words) or self (on no labels).
         labels: Share of the training labels that are used, of every label alike.
         kind: Of fusion: how the columns are joined.
         label: Of your own data, the field to learn.
@@ -96,33 +102,36 @@ def few_labels(
         "progress": progress,
     }
     terms: list[Term] = []
-    if start == "self":
+    if start in ("self", "weak"):
+        rows, objective, frozen = samples, Supervised([], [ColumnContrast(), HiddenColumn()]), ["heads.*"]
+        if start == "weak":
+            rows, right = by_words(data, asked, model, read)
+            objective, frozen = Supervised([asked]), []
+            about.append(
+                f"{len(rows)} rows labelled by their words to start with, {right:.1%} of them rightly"
+            )
         fit(
             Run(
-                name="start without labels",
+                name=f"start: {start}",
                 folder=folder / "start",
-                data=range(len(samples)),
-                collate=data.collator(model.by_column, "train", samples, **read),
-                objectives=[Supervised([], [ColumnContrast(), HiddenColumn()])],
-                freeze=["heads.*"],
-                batch_size=min(4 * batch_size, len(samples)),
+                data=range(len(rows)),
+                collate=data.collator(model.by_column, "train", rows, **read),
+                objectives=[objective],
+                freeze=frozen,
+                batch_size=min(4 * batch_size, len(rows)),
                 steps=steps // 2,
                 **common,
             )
         )
-        about.append(f"{steps // 2} of the steps told the columns of all rows apart, without labels")
+        about.append(f"{steps // 2} of the {steps} steps without labels")
         steps -= steps // 2
-    elif start == "semi":
+    if start == "semi" and len(known) < len(samples):  # of both kinds as many
         terms = [PseudoLabels([asked], threshold)]
-    elif start == "weak":
-        samples, right = weakly(data, samples, asked, model, read)
-        about.append(f"the other rows labelled by their words, {right:.1%} of them rightly")
-    if start in ("semi", "weak") and len(known) < len(samples):  # of both kinds as many
         order: Any = Balanced(["known" if sample.id in known else "other" for sample in samples])
-        rows = 2 * min(batch_size, len(known))
+        batch = 2 * min(batch_size, len(known))
     else:
         samples = [sample for sample in samples if sample.id in known]
-        order, rows = shuffled, min(batch_size, len(known))
+        order, batch = shuffled, min(batch_size, len(known))
     test = data.collator(model.by_column, "test", **read)
     return Run(
         name="few_labels",
@@ -131,7 +140,7 @@ def few_labels(
         collate=data.collator(model.by_column, "train", samples, **read),
         objectives=[Supervised([asked], terms)],
         freeze=["!heads.*"],
-        batch_size=rows,
+        batch_size=batch,
         order=order,
         steps=steps,
         evaluate=lambda trained: scores_of(trained, test, everything),
@@ -140,18 +149,15 @@ def few_labels(
     )
 
 
-def weakly(
-    data: FusionData, samples: list[Sample], task: OneOf, model: Any, read: dict[str, Any]
-) -> tuple[list[Sample], float]:
-    """The rows without a label with the one whose name is nearest to their words, and how many of those are right."""
+def by_words(data: FusionData, task: OneOf, model: Any, read: dict[str, Any]) -> tuple[list[Sample], float]:
+    """All training rows with the label whose name is nearest to their words, and the share of them that is right."""
     columns = [column for column in model.columns if data.modality[column] == "text"]
     if not columns:
         raise ValueError(
             f"{data.name}: weak labels come from words, and it has no column of text; take another start"
         )
-    collate = data.collator({columns[0]: model.by_column[columns[0]]}, "train", **read)
+    encoder = model.by_column[columns[0]]
+    collate = data.collator({columns[0]: encoder}, "train", **read)
     found = [batch.columns[columns[0]].inputs for batch in batches_of(collate)]
     vectors = torch.cat([one.pooled for one in found if not isinstance(one, dict)])
-    return labelled_by_words(
-        samples, data.samples("train"), task, columns[0], model.by_column[columns[0]], vectors
-    )
+    return labelled_by_words(data.samples("train"), task, columns[0], encoder, vectors)

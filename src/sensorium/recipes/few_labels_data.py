@@ -68,25 +68,23 @@ def labels_from_words(vectors: torch.Tensor, names: torch.Tensor) -> list[int]:
 
 
 def labelled_by_words(
-    samples: Sequence[Sample],
-    truth: Sequence[Sample],
-    task: OneOf,
-    column: str,
-    encoder: Any,
-    vectors: torch.Tensor,
+    samples: Sequence[Sample], task: OneOf, column: str, encoder: Any, vectors: torch.Tensor
 ) -> tuple[list[Sample], float]:
-    """Rows without an answer get the label whose name is nearest to their words; the share of those that is right.
+    """The rows that have words, with the label whose name is nearest to them in the place of their own.
 
-    samples: some without an answer; truth: the same rows with theirs, to say how noisy the labels are
-    column:  of words; vectors float[N, D]: its sentence vectors, of the rows that have it, in order
+    column:  of words; encoder: of sentences; vectors: float[N, D], its vectors of the rows that have it, in order
+    Returns the rows and the share of the labels that is right, of those that are known: how noisy they are.
     """
     names = encoder.encode([name.replace("-", " ").replace("_", " ") for name in task.labels]).pooled
-    guesses = iter(labels_from_words(vectors.float(), names.float()))
-    found, right = [], Counter[bool]()
-    for sample, true in zip(samples, truth, strict=True):
-        guess = task.labels[next(guesses)] if column in sample.columns else None
-        if sample.fields.get(task.field) is None and guess is not None:
-            sample = replace(sample, fields={**sample.fields, task.field: guess})
-            right[guess == str(true.fields.get(task.field))] += 1
-        found.append(sample)
+    worded = [sample for sample in samples if column in sample.columns]
+    guesses = [task.labels[place] for place in labels_from_words(vectors.float(), names.float())]
+    right = Counter(
+        guess == str(sample.fields[task.field])
+        for sample, guess in zip(worded, guesses, strict=True)
+        if sample.fields.get(task.field) is not None
+    )
+    found = [
+        replace(sample, fields={**sample.fields, task.field: guess})
+        for sample, guess in zip(worded, guesses, strict=True)
+    ]
     return found, right[True] / max(1, right.total())

@@ -33,7 +33,7 @@ def multi_task(
     label: tuple[str, ...] = (),
     kind: str = "gated",
     folder: Path = Path("runs/multi_task"),
-    steps: int = 400,
+    steps: int = 200,
     batch_size: int = 64,
     lr: float = 1e-3,
     width: int = 256,
@@ -44,7 +44,12 @@ def multi_task(
 ) -> Run:
     """Learn all tasks of one or several puzzles in one network; rows need not have an answer to each.
 
-    Command: sensorium train multi_task --tasks scene_answers boxes --weighting pcgrad
+    Command: sensorium train multi_task --weighting pcgrad (one setting), sensorium gains multi_task (all)
+    Hardware and time: 2 CPU cores; media encoded once, then a backward pass a task and step.
+    Papers: Kendall et al. 2018 (arXiv:1705.07115) for uncertainty, Yu et al. 2020 (arXiv:2001.06782) for pcgrad.
+    Expected: sentiment (accuracy) and its strength (mean error, of −3 to 3), 600 rows, 200 steps, one seed:
+        fixed 91.4 %, 0.54; pcgrad 91.7 %, 0.52. The two gradients agree more often than not (mean cosine 0.25, below
+        0 in 22 % of the steps), so there is little to project.
 
     Writes conflict.png: the cosines of the tasks' gradients, pair by pair and over the steps.
 
