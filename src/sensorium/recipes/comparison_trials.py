@@ -31,7 +31,7 @@ from sensorium.training.run import Run
 
 REFERENCE = "concatenation"  # step times are multiples of its
 QUARANTINE = "quarantine.jsonl"
-ROUNDS = 15  # steps timed in turn with the reference's
+ROUNDS = 40  # steps timed in turn with the reference's
 
 
 @dataclass(frozen=True)

@@ -140,9 +140,8 @@ def _rows(axes: Axes, gates: Gates) -> None:
 
 def _heat(axes: Axes, gates: Gates) -> None:
     order = gates.order()
-    image = axes.imshow(
-        gates.shares[order], aspect="auto", cmap="magma_r", vmin=0, vmax=1, interpolation="nearest"
-    )
+    shares, most = gates.shares[order], max(float(gates.shares.max()), 1e-9)
+    image = axes.imshow(shares, aspect="auto", cmap="magma_r", vmin=0, vmax=most, interpolation="nearest")
     axes.set_xticks(range(len(gates.columns)), list(gates.columns))
     labels = [gates.labels[row] for row in order]
     starts = [0, *(n for n in range(1, len(labels)) if labels[n] != labels[n - 1]), len(labels)]
