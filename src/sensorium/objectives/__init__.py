@@ -1,6 +1,8 @@
 """(model, batch) -> dict of named scalar losses, whose sum is the total; one file an objective.
 
 info_nce.py: softmax over the rows of the batch. siglip.py: a yes or no for each pair of rows.
+supervised.py: the labels of tasks, and terms on the same pass: consistency.py, pseudo_labels.py, column_contrast.py
+(no labels), modality_balance.py. uncertainty.py: tasks that weigh themselves. class_weights.py: rare labels.
 canonical_correlation.py: no gradient at all; features -> affine maps, in closed form.
 """
 
