@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium.features import Features
-from sensorium.projectors.positions import GridPositions
+from sensorium.projectors.positions import GridPositions, TimePositions
 
 
 def features(side: int, width: int, batch: int = 2) -> Features:
@@ -23,3 +23,12 @@ def test_every_token_gets_its_row_and_its_column():
 def test_another_grid_is_refused():
     with pytest.raises(ValueError, match="got items of 16 tokens; expected a grid of 3 × 3 = 9"):
         GridPositions(4, side=3)(features(4, 4))
+
+
+def test_every_token_gets_its_place_in_time_and_late_ones_the_last(features_of, padding_never_counts):
+    positions, given = TimePositions(4, places=3), features_of([5, 2], 4)
+    made = positions(given).tokens
+    for row, real in ((0, 5), (1, 2)):
+        for t in range(real):
+            torch.testing.assert_close(made[row, t], given.tokens[row, t] + positions.places[min(t, 2)])
+    padding_never_counts(positions, given)

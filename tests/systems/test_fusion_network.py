@@ -6,7 +6,10 @@ import pytest
 import tiny_towers
 import torch
 
+from sensorium.encoders.video import FrameEncoder
+from sensorium.features import Features
 from sensorium.fusion import KINDS
+from sensorium.projectors.column import ColumnProjector
 from sensorium.systems import system_builder
 from sensorium.systems.fusion_network import ENCODERS, PRETRAINED, USUAL, fusion_network
 from sensorium.tasks import AnyOf, OneOf
@@ -80,3 +83,32 @@ def test_names_that_are_none_are_refused_with_the_list():
 def test_every_modality_that_has_a_usual_encoder_has_it_frozen():
     assert set(USUAL) >= {"image", "text", "audio", "video"}
     assert set(USUAL.values()) <= set(PRETRAINED) <= set(ENCODERS)
+
+
+def test_positions_tell_tokens_of_pictures_and_clips_apart(monkeypatch):
+    """What a fusion that reads tokens makes of a picture changes with the places of its patches, and only then."""
+
+    class Patches(tiny_towers.Colours):
+        def forward(self, inputs):
+            tokens = inputs["colours"].repeat(1, 2, 1)  # four tokens, two by two
+            return Features(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool), tokens.mean(1))
+
+    monkeypatch.setitem(ENCODERS, "efficientnet_lite0", Patches)
+    monkeypatch.setitem(ENCODERS, "frames", lambda: FrameEncoder(Patches()))
+    torch.manual_seed(0)
+    for positions in (False, True):
+        model = fusion_network(
+            {"photo": "efficientnet_lite0", "clip": "frames", "title": "minilm"},
+            TASKS,
+            "tokens",
+            width=8,
+            positions=positions,
+        ).eval()
+        for name, T in (("photo", 4), ("clip", 3)):
+            projector = model.projectors[name]
+            tokens = torch.randn(1, T, model.by_column[name].width)
+            mask = torch.ones(1, T, dtype=torch.bool)
+            back = projector(Features(tokens.flip(1), mask, tokens.mean(1))).tokens.flip(1)
+            same = torch.allclose(back, projector(Features(tokens, mask, tokens.mean(1))).tokens)
+            assert same is not positions
+        assert isinstance(model.projectors["title"], ColumnProjector)

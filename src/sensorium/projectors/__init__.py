@@ -5,6 +5,7 @@ from sensorium.projectors.column import ColumnProjector
 from sensorium.projectors.linear import LinearHead, LinearProjector
 from sensorium.projectors.mlp import MlpHead, MlpProjector
 from sensorium.projectors.pooling import DropFirst, FrameStacking, GridPooling, PixelShuffle
+from sensorium.projectors.positions import GridPositions, TimePositions
 from sensorium.projectors.prefix import PrefixProjector
 from sensorium.projectors.projector import Chain, Projector
 from sensorium.projectors.qformer import QFormer
@@ -18,6 +19,7 @@ __all__ = [
     "DropFirst",
     "FrameStacking",
     "GridPooling",
+    "GridPositions",
     "LinearHead",
     "LinearProjector",
     "MlpHead",
@@ -28,4 +30,5 @@ __all__ = [
     "Projector",
     "QFormer",
     "Reduction",
+    "TimePositions",
 ]

@@ -1,4 +1,4 @@
-"""`GridPositions`: says of every token of a square map in which row and column it stands."""
+"""Which place a token has, told by learned vectors: in a square map (`GridPositions`), in time (`TimePositions`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.features import Features
-from sensorium.projectors.projector import Projector, from_tokens
+from sensorium.projectors.projector import Projector, from_tokens, real
 
 
 class GridPositions(Projector):
@@ -37,3 +37,25 @@ class GridPositions(Projector):
                 f"got items of {T} tokens; expected a grid of {self.side} × {self.side} = {self.length}"
             )
         return from_tokens(features.tokens + self.table().to(features.tokens.dtype), features.mask)
+
+
+class TimePositions(Projector):
+    """Features[B, T, D] -> Features[B, T, D]: a learned vector for its place in time, added to every token.
+
+        token t ──(+)──► token + places[t]
+
+    For frames that an encoder saw one by one, whose order nothing else tells. Tokens beyond the last place share its
+    vector.
+    """
+
+    def __init__(self, width: int, places: int, spread: float = 0.02) -> None:
+        super().__init__()
+        if places < 1:
+            raise ValueError(f"got places={places}; expected at least 1")
+        self.width = width
+        self.places = nn.Parameter(torch.randn(places, width) * spread)
+
+    def forward(self, features: Features) -> Features:
+        places = torch.arange(features.tokens.shape[1], device=features.tokens.device)
+        added = self.places[places.clamp(max=len(self.places) - 1)]
+        return from_tokens(real(features) + added.to(features.tokens.dtype), features.mask)

@@ -10,8 +10,11 @@ No paper's system: the frame in which the fusions of many papers (`sensorium.fus
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from sensorium.encoders.audio import WhisperEncoder
 from sensorium.encoders.convolutional import ResNetEncoder, VggEncoder
@@ -25,6 +28,7 @@ from sensorium.encoders.video import FrameEncoder
 from sensorium.fusion import fusion_of
 from sensorium.models.fusion_network import FusionNetwork
 from sensorium.projectors.column import ColumnProjector
+from sensorium.projectors.positions import GridPositions, TimePositions
 from sensorium.projectors.projector import Chain, Projector
 from sensorium.projectors.reduction import Reduction
 from sensorium.tasks import Task, task_from
@@ -54,6 +58,7 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
 }
 PRETRAINED = ("efficientnet_lite0", "minilm", "whisper_tiny", "frames")
 USUAL = {"image": "efficientnet_lite0", "text": "minilm", "audio": "whisper_tiny", "video": "frames"}
+FRAMES = 32  # of a clip that are told apart by their place
 
 
 def fusion_network(
@@ -67,6 +72,7 @@ def fusion_network(
     uncertainty: bool = False,
     options: Mapping[str, Any] | None = None,
     reduce: Mapping[str, Mapping[str, Any]] | None = None,
+    positions: bool = False,
 ) -> FusionNetwork:
     """The network, its pretrained encoders frozen, all else random.
 
@@ -78,6 +84,8 @@ def fusion_network(
     drop, stand_ins, uncertainty: see `FusionNetwork`
     reduce:    by column, {"width": D} of a `Reduction` (PCA, LDA or MDS) between encoder and projector; the network
                computes once it is fitted or loaded from a checkpoint
+    positions: learned vectors say where in a picture and when in a clip a token stands, which such encoders leave
+               open and a fusion that reads tokens needs to answer "where"; encoders of text and sound say it themselves
 
     Raises ValueError for a name that is none.
     """
@@ -91,6 +99,8 @@ def fusion_network(
             projectors[column] = Chain(reduction, ColumnProjector(reduction.width, width, dropout))
         else:
             projectors[column] = ColumnProjector(tower.width, width, dropout)
+        if positions and (places := _positions(tower, width)):
+            projectors[column] = Chain(projectors[column], places)
     joined = fusion_of(fusion, tuple(towers), width, **(options or {}))
     return FusionNetwork(
         towers,
@@ -101,6 +111,17 @@ def fusion_network(
         stand_ins=stand_ins,
         uncertainty=uncertainty,
     )
+
+
+def _positions(tower: Encoder, width: int) -> Projector | None:
+    """What tells the tokens of pictures and clips where they stand; None for all else."""
+    if tower.modality == "video":
+        return TimePositions(width, FRAMES)
+    if tower.modality != "image":
+        return None
+    tokens = tower.token_count(np.zeros((32, 32, 3), np.uint8))
+    side = math.isqrt(tokens)
+    return GridPositions(width, side) if 1 < side**2 == tokens else None
 
 
 def _tower(column: str, spec: str | Mapping[str, Any]) -> Encoder:
