@@ -13,8 +13,8 @@ from PIL import Image
 import sensorium
 from sensorium.data.sample import Sample
 from sensorium.objectives.supervised import Supervised
-from sensorium.recipes.fusion import fusion
-from sensorium.recipes.fusion_data import batches_of, data_of, groups_of, share_of
+from sensorium.recipes.fusion import fusion, options_of
+from sensorium.recipes.fusion_data import answered_splits, batches_of, data_of, groups_of, share_of
 from sensorium.recipes.labels import guess, labels_of
 from sensorium.tasks import AnyOf, Box, Number, OneOf
 from sensorium.training.loop import fit
@@ -221,10 +221,60 @@ def test_what_cannot_be_learned_says_what_to_type(table, tmp_path):
         r"columns \['sound'\]: .* has photo, title": {"columns": ("sound",)},
         "expected a share above 0": {"labels": 0.0},
         "Did you mean 'concatenation'": {"kind": "concatination"},
+        r"options \['rank'\] of the fusion 'concatenation'; it has: dropout": {"options": ("rank=8",)},
+        "--options rank: expected name=value": {"options": ("rank",)},
+        "--most 1: expected at least 2 labels": {"most": 1},
     }.items():
         given = {"table": table, "kind": "concatenation", "label": ("agree",)} | options
         with pytest.raises(ValueError, match=said):
             fusion(str(given.pop("table")), given.pop("kind"), folder=tmp_path, progress=False, **given)
     few = rows_of([f"sentence {n}" for n in range(30)])
-    with pytest.raises(ValueError, match="30 different values in 30 rows, which are no labels"):
+    with pytest.raises(ValueError, match=r"30 different values in 30 rows, which are no labels.*--most N"):
         labels_of(few, ["mood"], "here")
+
+
+def test_options_of_a_kind_are_json_or_words(table, tmp_path):
+    given = ("rank=2", "size=3", "by=photo", 'groups=[["a","b"],["c"]]', "x=a=b")
+    assert options_of(given) == {
+        "rank": 2,
+        "size": 3,
+        "by": "photo",
+        "groups": [["a", "b"], ["c"]],
+        "x": "a=b",
+    }
+    options = {"label": ("agree",), "folder": tmp_path, "width": 8, "progress": False}
+    run = fusion(str(table), "low_rank", options=("rank=2",), **options)
+    assert run.system_args["options"] == {"rank": 2}
+    more = fusion(str(table), "low_rank", options=("rank=4",), **options)
+    sizes = [sum(p.numel() for p in one.model.fusion.parameters()) for one in (run, more)]
+    assert sizes[0] < sizes[1]
+    with pytest.raises(ValueError, match="each name once"):
+        options_of(("rank=1", "rank=2"))
+
+
+def test_only_the_most_frequent_labels_are_learned_and_the_rest_is_said():
+    rows = rows_of(["a"] * 5 + ["b"] * 4 + ["c"] * 3 + ["d", "e"])
+    found = labels_of(rows, ["mood"], "here", most=2)
+    assert found.tasks == (OneOf("mood", ["a", "b"]),)
+    assert [row.fields["mood"] for row in found.samples] == ["a"] * 5 + ["b"] * 4 + [None] * 5
+    assert "one of 2 labels (a, b), known in 9 records" in found.about[0]
+    assert "3 rarer answers, of 5 records, are neither trained nor tested on" in found.about[0]
+    assert labels_of(rows, ["mood"], "here", most=9).tasks == (OneOf("mood", ["a", "b", "c", "d", "e"]),)
+    for n, row in enumerate(rows):  # of training records c and b are the most frequent
+        row.fields["split"] = "train" if 6 <= n < 12 else "val"
+    assert labels_of(rows, ["mood"], "here", most=1 + 1).tasks == (OneOf("mood", ["b", "c"]),)
+    assert labels_of(rows, ["mood:any_of"], "here", most=2).tasks[0].width == 5
+
+
+def test_a_test_without_answers_gives_way_to_the_validation_or_a_share():
+    task, known, blank = OneOf("mood", ["a", "b"]), rows_of(["a", "b"] * 10), rows_of([None] * 4)
+    given = {"train": known, "validation": known[:6], "test": blank}
+    found, said = answered_splits(given, task, 0.2)
+    assert (found["train"], found["test"], found["validation"]) == (known, known[:6], [])
+    assert said == ["no test record has an answer, so the validation records are tested on"]
+    found, said = answered_splits({**given, "validation": []}, task, 0.2)
+    assert [len(found[split]) for split in ("train", "validation", "test")] == [16, 0, 4]
+    assert {row.id for row in found["train"]} | {row.id for row in found["test"]} == {row.id for row in known}
+    assert "a share of the training records (0.2) is tested on" in said[0]
+    full = {"train": known, "validation": blank, "test": known[:4]}
+    assert answered_splits(full, task, 0.2) == (full, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.data.sample import Sample
+from sensorium.fusion import KINDS
 from sensorium.objectives.class_weights import class_weights, counts_of
 from sensorium.objectives.supervised import Supervised
 from sensorium.recipes.fusion_data import data_of, groups_of, scores_of, share_of
@@ -27,6 +29,7 @@ def fusion(
     kind: str = "gated",
     columns: tuple[str, ...] = (),
     label: tuple[str, ...] = (),
+    options: tuple[str, ...] = (),
     folder: Path = Path("runs/fusion"),
     steps: int = 600,
     batch_size: int = 64,
@@ -39,6 +42,7 @@ def fusion(
     balance: Balance = "none",
     train: int | None = None,
     held_out: float = 0.2,
+    most: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
     progress: bool = True,
@@ -56,6 +60,8 @@ def fusion(
         kind: Of fusion: how the columns are joined.
         columns: Use only these columns; "review:text" says what your own column holds where that is not guessed.
         label: Of your own data, the fields to learn; "rating:number" says what kind of answer a field holds.
+        options: Settings of the kind, as name=value: rank=8 of low_rank, heads=8 layers=3 of tokens. One that the kind
+            does not have is an error that names those it has.
         folder: Where the run is written.
         steps: Optimiser steps.
         batch_size: Rows of a step.
@@ -68,13 +74,15 @@ def fusion(
         balance: Against rare labels: none, weights (of the loss) or sampler (rare ones come more often).
         train: Use at most so many training rows.
         held_out: Share of your own records that are tested on, when no field "split" says which.
+        most: Of your own data, learn the so many most frequent answers of a field with one of many labels; records of
+            rarer ones are neither trained nor tested on. By default 3129, as for VQA.
         seed: Of the weights' start, of the order of the data, and of which labels are used.
         cache: Folder of the feature cache.
         progress: Show the preflight and progress bars.
     """
     if not 0 < labels <= 1:
         raise ValueError(f"--labels {labels}; expected a share above 0 and up to 1, such as 0.1")
-    data = data_of(task, label, train, folder, held_out, columns)
+    data = data_of(task, label, train, folder, held_out, columns, most)
     if progress:
         print(data.about)
     samples = share_of(data.samples("train"), data.tasks[0], labels, seed)
@@ -86,6 +94,8 @@ def fusion(
         "dropout": dropout,
         "drop": drop,
         "stand_ins": stand_ins,
+        "options": options_of(options),
+        "positions": kind in KINDS and KINDS[kind].reads_tokens,
     }
     torch.manual_seed(seed)
     model = fusion_network(**system_args)  # type: ignore[arg-type]
@@ -115,6 +125,23 @@ def fusion(
         data_card=f"{data.about}\n{len(samples)} rows trained on, {len(data.samples('test'))} tested on",
         progress=progress,
     )
+
+
+def options_of(given: Sequence[str]) -> dict[str, Any]:
+    """["rank=8", "by=image"] -> {"rank": 8, "by": "image"}: values are JSON, and words where they are none.
+
+    Raises ValueError for one without a name or given twice.
+    """
+    found: dict[str, Any] = {}
+    for option in given:
+        name, equals, value = option.partition("=")
+        if not (name and equals and value) or name in found:
+            raise ValueError(f"--options {option}: expected name=value, each name once, such as rank=8")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def weights_of(tasks: Sequence[Task], samples: Sequence[Sample], balance: Balance) -> Mapping[str, Tensor]:

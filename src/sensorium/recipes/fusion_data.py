@@ -122,6 +122,7 @@ def data_of(
     folder: Path = Path(),
     held_out: float = 0.2,
     columns: Sequence[str] = (),
+    most: int | None = None,
 ) -> FusionData:
     """The records of a puzzle, or of a user's folder or table.
 
@@ -130,19 +131,20 @@ def data_of(
     folder:   where the quarantine is written
     held_out: share of the user's records that are tested on, when no field "split" says which
     columns:  those of the user's that the reader cannot guess, such as "review:text"
+    most:     labels of a user's field with one of many, see `labels_of`
 
     Raises ValueError when there is neither, or when the data cannot be learned from.
     """
     if task in PUZZLES:
-        if label:
-            raise ValueError(f"--label is for your own data; what {task} asks is fixed")
+        if label or most is not None:
+            raise ValueError(f"--label and --most are for your own data; what {task} asks is fixed")
         return _puzzle(task, train)
     if not Path(task).exists():
         raise ValueError(
             f"{task}: no puzzle and no file; the puzzles are {', '.join(PUZZLES)}. For your own data name a folder, "
             "a .jsonl, .csv or .parquet file, and its field with --label FIELD"
         )
-    return _own(Path(task), label, train, folder, held_out, _declared(columns))
+    return _own(Path(task), label, train, folder, held_out, _declared(columns), most)
 
 
 @lru_cache(maxsize=2)  # so that runs of one process that differ in the model draw and encode the rows once
@@ -162,8 +164,9 @@ def _own(
     folder: Path,
     held_out: float,
     declared: Mapping[str, str],
+    most: int | None,
 ) -> FusionData:
-    found = labels_of(without_states(records_of(path, declared)), label, str(path))
+    found = labels_of(without_states(records_of(path, declared)), label, str(path), most)
     known = [
         sample
         for sample in found.samples
@@ -176,7 +179,7 @@ def _own(
         )
     modality = {name: kind for sample in known for name, kind in sample.modality.items()}
     modality = {name: kind for name, kind in modality.items() if any(name in s.columns for s in known)}
-    splits = split_of(known, found.tasks[0], held_out)
+    splits, said = answered_splits(split_of(known, found.tasks[0], held_out), found.tasks[0], held_out)
     if train is not None:
         splits["train"] = share_of(splits["train"], found.tasks[0], train / max(1, len(splits["train"])))
     if not splits["train"] or not splits["test"]:
@@ -189,6 +192,7 @@ def _own(
         f"{len(splits['train'])} records of {path} to train on, {len(splits['test'])} to test on",
         f"columns: {columns}",
         *found.about,
+        *said,
     ]
     return FusionData(
         str(path),
@@ -241,6 +245,26 @@ def split_of(samples: Sequence[Sample], task: Task, held_out: float) -> dict[str
         "validation": [],
         "test": [sample for sample in samples if sample.id in test],
     }
+
+
+def answered_splits(
+    splits: dict[str, list[Sample]], task: Task, held_out: float
+) -> tuple[dict[str, list[Sample]], list[str]]:
+    """Splits whose test records have answers, and what was done for it.
+
+    Benchmarks keep their test answers (VQA v2, Hateful Memes): the validation records are the test then, or where
+    there are none either, a share of the training records.
+    """
+    if any(sample.fields.get(task.field) is not None for sample in splits["test"]):
+        return splits, []
+    if any(sample.fields.get(task.field) is not None for sample in splits["validation"]):
+        said = "no test record has an answer, so the validation records are tested on"
+        return {"train": splits["train"], "validation": [], "test": splits["validation"]}, [said]
+    if not splits["train"]:
+        return splits, []
+    apart = [replace(sample, fields={**sample.fields, "split": None}) for sample in splits["train"]]
+    said = f"no test record has an answer, so a share of the training records ({held_out:g}) is tested on"
+    return split_of(apart, task, held_out), [said]
 
 
 def share_of(samples: Sequence[Sample], task: Task, share: float, seed: int = 0) -> list[Sample]:

@@ -6,6 +6,7 @@ numbers -> Number (a few whole ones: labels), lists or "a|b" -> AnyOf, four numb
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.data.readers.rows import is_missing
+from sensorium.data.readers.vqa import USUAL_ANSWERS
 from sensorium.data.sample import Sample
 from sensorium.tasks import AnyOf, Box, Number, OneOf, Task
 
@@ -34,11 +36,18 @@ class Labels:
     about: tuple[str, ...]
 
 
-def labels_of(samples: Sequence[Sample], fields: Sequence[str], where: str) -> Labels:
+def labels_of(
+    samples: Sequence[Sample], fields: Sequence[str], where: str, most: int | None = None
+) -> Labels:
     """The tasks of these fields; each may say its kind behind a colon, "rating:number". None given: a usual name.
+
+    most: labels of a `OneOf`, the most frequent ones, by default VQA's 3,129; other answers become unknown (None), as
+          in `readers.vqa.within_vocabulary`. Training records are counted where all say that they are of one part
 
     Raises ValueError for a field that is not there, a kind that does not exist, and values that fit no task.
     """
+    if most is not None and most < 2:
+        raise ValueError(f"--most {most}: expected at least 2 labels")
     asked = [name.partition(":")[::2] for name in fields or [usual_field(samples, where)]]
     tasks, about = [], []
     for name, said in asked:
@@ -52,15 +61,27 @@ def labels_of(samples: Sequence[Sample], fields: Sequence[str], where: str) -> L
             raise ValueError(f"--label {name}:{said}: expected one of {', '.join(KINDS)} behind the colon")
         kind = said or guess(values)
         answers = [ANSWERS[kind](value) for value in values]
+        left_out = ""
+        if kind == "one_of":
+            counted = _to_train(samples, name) or answers
+            kept = {label for label, _ in _ranked(counted)[: most or USUAL_ANSWERS]}
+            if rare := len(set(answers) - kept):
+                answers = [answer for answer in answers if answer in kept]
+                left_out = (
+                    f"; {rare:,} rarer answers, of {len(values) - len(answers):,} records, are neither trained nor "
+                    "tested on: --most says how many labels there are"
+                )
+            if most is None:
+                _check_labels(name, answers, where)
         task = _TASKS[kind](name, answers, where)
         tasks.append(task)
         how = "as was said" if said else f"guessed; --label {name}:KIND says otherwise: {', '.join(KINDS)}"
-        about.append(f"{name}: {_described(task, len(values))} ({how})")
+        about.append(f"{name}: {_described(task, len(answers))} ({how}){left_out}")
     return Labels(tuple(tasks), answered(samples, tasks), tuple(about))
 
 
 def answered(samples: Sequence[Sample], tasks: Sequence[Task]) -> list[Sample]:
-    """The records with their answers as the tasks take them, None where a cell is empty.
+    """The records with their answers as the tasks take them, None where a cell is empty or a label is none of theirs.
 
     Raises ValueError for a cell that cannot be an answer of its task.
     """
@@ -72,7 +93,24 @@ def answered(samples: Sequence[Sample], tasks: Sequence[Task]) -> list[Sample]:
 
 def _answer(sample: Sample, task: Task) -> Any:
     cell = sample.fields.get(task.field)
-    return None if is_missing(cell) else ANSWERS[task.kind](cell)
+    if is_missing(cell):
+        return None
+    answer = ANSWERS[task.kind](cell)
+    return None if isinstance(task, OneOf) and answer not in task.place else answer
+
+
+def _to_train(samples: Sequence[Sample], name: str) -> list[str]:
+    """The labels of training records, [] unless every record says of which part it is."""
+    parts = [str(sample.fields.get("split") or "").lower() for sample in samples]
+    if not all(parts):
+        return []
+    cells = [sample.fields.get(name) for sample, part in zip(samples, parts) if part in ("train", "training")]
+    return [_label(cell) for cell in cells if not is_missing(cell)]
+
+
+def _ranked(labels: Sequence[str]) -> list[tuple[str, int]]:
+    """The most frequent first, equals in the order of the alphabet."""
+    return sorted(Counter(labels).items(), key=lambda item: (-item[1], item[0]))
 
 
 def usual_field(samples: Sequence[Sample], where: str) -> str:
@@ -127,13 +165,16 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
 
 
 def _one_of(name: str, answers: Sequence[str], where: str) -> Task:
+    return OneOf(name, _sorted(set(answers)))
+
+
+def _check_labels(name: str, answers: Sequence[str], where: str) -> None:
     found = set(answers)
     if len(found) > max(FEW, len(answers) // 2):
         raise ValueError(
             f"{where}: {name!r} has {len(found)} different values in {len(answers)} rows, which are no labels; "
-            "choose another field with --label FIELD"
+            "choose another field with --label FIELD, or learn only its most frequent answers with --most N"
         )
-    return OneOf(name, _sorted(found))
 
 
 def _any_of(name: str, answers: Sequence[Sequence[str]], where: str) -> Task:
