@@ -35,6 +35,10 @@ SYSTEMS = {
         "sensorium.systems.llava:llava",
         "a language model that sees through a connector of two layers (Liu et al. 2023)",
     ),
+    "blip": (
+        "sensorium.systems.blip:blip",
+        "tells, matches and describes pictures: one transformer of words in three modes (Li et al. 2022)",
+    ),
     "blip2": (
         "sensorium.systems.blip2:blip2",
         "a frozen language model that reads a picture's query tokens (Li et al. 2023)",
