@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sensorium.features import Features
+from sensorium.layers.query_masks import bi_directional, multimodal_causal, uni_modal
 from sensorium.projectors import QFormer
 from sensorium.projectors.qformer import from_transformers
 
@@ -81,19 +82,34 @@ def test_the_masks_of_stage_one_hide_what_they_say(features_of):
     """Section 3.1: with the multimodal causal mask queries do not see text, and words only those before."""
     _, ours, _ = pair()
     media, text = features_of([6, 2], K), torch.randn(2, 4, W)
-    causal = torch.ones(Q + 4, Q + 4, dtype=torch.bool).tril()
-    causal[:Q, :Q] = True
-    states = ours.hidden(media, text, causal.expand(2, -1, -1))
+    words = torch.ones(2, 4, dtype=torch.bool)
+    causal = multimodal_causal(Q, words)
+    states = ours.hidden(media, text, causal)
     torch.testing.assert_close(states[:, :Q], ours(media).tokens)
     other = text.clone()
     other[:, 2:] = 9.0
-    changed = ours.hidden(media, other, causal.expand(2, -1, -1))
+    changed = ours.hidden(media, other, causal)
     torch.testing.assert_close(changed[:, : Q + 2], states[:, : Q + 2])
     assert (changed[:, Q + 2 :] - states[:, Q + 2 :]).abs().amin() > 0
-    unimodal = torch.ones(Q + 4, Q + 4, dtype=torch.bool)
-    unimodal[:Q, Q:] = unimodal[Q:, :Q] = False
-    states = ours.hidden(media, text, unimodal.expand(2, -1, -1))
+    states = ours.hidden(media, text, uni_modal(Q, words))
     torch.testing.assert_close(states[:, Q:], ours.hidden(None, text))
+    torch.testing.assert_close(states[:, :Q], ours(media).tokens)
+
+
+def test_a_picture_beside_several_texts_is_as_several_pictures(features_of):
+    """`of` names the picture of each row: the same states and gradients as with the pictures repeated."""
+    _, ours, _ = pair()
+    media, text, of = features_of([6, 2, 0], K), torch.randn(5, 4, W), torch.tensor([1, 0, 1, 2, 0])
+    repeated = Features(media.tokens[of], media.mask[of], media.pooled[of])
+    found = []
+    for states in (ours.hidden(media, text, of=of), ours.hidden(repeated, text)):
+        ours.zero_grad()
+        states.square().sum().backward()
+        found.append((states, ours.blocks[0].cross_attention.key.weight.grad.clone()))
+    torch.testing.assert_close(found[0], found[1])
+    with torch.no_grad():
+        states = ours.hidden(media, text, bi_directional(Q, torch.ones(5, 4, dtype=torch.bool)), of)
+    torch.testing.assert_close(states, found[1][0])
 
 
 def test_padding_never_changes_a_result(features_of, padding_never_counts):

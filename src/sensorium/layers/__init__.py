@@ -7,6 +7,7 @@ modality_attention.py  ModalityAttention: one sequence, projections of each moda
 gated_attention.py     GatedAttention, SampleGatedAttention: a learned gate on what is read
 attention_block.py     AttentionBlock: attention and feed-forward with norms and residuals
 transformer.py         FeedForward, SquaredReLU
+query_masks.py         what a Q-Former's queries and words may see of each other
 
 One face: `layer(x, y, mask=mask)`, where y is what is read from (None: x itself, where a layer allows it), `mask`
 bool[B, T] says which of its positions are real, and `x_mask`, where a layer needs it, which of x's are; and

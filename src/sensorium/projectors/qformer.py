@@ -6,12 +6,13 @@ B item, T media token, Q query, L text token, S = Q + L position.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sensorium.features import Features
-from sensorium.layers import Attention, FeedForward
+from sensorium.layers import Attention, FeedForward, attend
 from sensorium.projectors.projector import Projector, from_tokens, real
 from sensorium.projectors.published import rename
 
@@ -103,20 +104,26 @@ class QFormer(Projector):
         return from_tokens(tokens, features.mask.any(1, keepdim=True).expand(-1, self.length))
 
     def hidden(
-        self, media: Features | None, text: Tensor | None = None, mask: Tensor | None = None
+        self,
+        media: Features | None,
+        text: Tensor | None = None,
+        mask: Tensor | None = None,
+        of: Tensor | None = None,
     ) -> Tensor:
         """Hidden states float[B, Q + L, W] of the last block, the queries first, text after them.
 
         media: None: without queries, text alone (L positions), as the unimodal text side of stage 1
         text:  float[B, L, W], embedded words with their positions added, before the norm
         mask:  what may be seen in self-attention, bool[B, S] for all positions alike or bool[B, S, S]
-               (row: who looks; column: what is seen); None: everything
+               (row: who looks; column: what is seen; stage 1's are in `layers/query_masks.py`); None: everything
+        of:    int64[B], which item of the media a row's queries read, so that one picture beside several texts is
+               projected once; None: row i reads item i
         """
         if text is not None and self.blocks[0].text_feed_forward is None:
             raise ValueError("got text, but this QFormer has no feed-forward for it; build it with text=True")
         parts = []
         if media is not None:
-            parts.append(self.queries.expand(len(media), -1, -1))
+            parts.append(self.queries.expand(len(media) if of is None else len(of), -1, -1))
         if text is not None:
             parts.append(text)
         if not parts:
@@ -125,7 +132,7 @@ class QFormer(Projector):
         tokens, real_tokens = (None, None) if media is None else (real(media), media.mask)
         Q = 0 if media is None else self.length
         for block in self.blocks:
-            x = block(x, Q, mask, tokens, real_tokens)
+            x = block(x, Q, mask, tokens, real_tokens, of)
         return x
 
 
@@ -161,13 +168,19 @@ class QFormerBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, Q: int, mask: Tensor | None, media: Tensor | None, media_mask: Tensor | None
+        self,
+        x: Tensor,
+        Q: int,
+        mask: Tensor | None,
+        media: Tensor | None,
+        media_mask: Tensor | None,
+        of: Tensor | None = None,
     ) -> Tensor:
-        """float[B, S, W] -> float[B, S, W]. media: float[B, T, K], media_mask: bool[B, T]."""
+        """float[B, S, W] -> float[B, S, W]. media: float[M, T, K], media_mask: bool[M, T]; of: int64[B]."""
         x = self.attention_norm(x + self.dropout(self.attention(x, mask=mask)))
         queries, text = x[:, :Q], x[:, Q:]
         if Q and self.cross_attention is not None:
-            read = self.cross_attention(queries, media, media_mask)
+            read = self._read(queries, media, media_mask, of)
             queries = self.cross_attention_norm(queries + self.dropout(read))
         if Q:
             step = self.dropout(self.query_feed_forward(queries))
@@ -175,6 +188,17 @@ class QFormerBlock(nn.Module):
         if self.text_feed_forward is not None and text.shape[1]:
             text = self.text_feed_forward_norm(text + self.dropout(self.text_feed_forward(text)))
         return torch.cat([queries, text], 1)
+
+    def _read(self, queries: Tensor, media: Any, mask: Any, of: Tensor | None) -> Tensor:
+        """Cross-attention float[B, Q, W]. Keys and values, most of its work, are made once an item of the media."""
+        cross: Any = self.cross_attention
+        if of is None:
+            read: Tensor = cross(queries, media, mask)
+            return read
+        key, value, seen = cross.key(media)[of], cross.value(media)[of], mask[of]
+        dropout = cross.dropout if self.training else 0.0
+        read = cross.output(attend(cross.query(queries), key, value, cross.heads, seen, dropout))
+        return read.masked_fill(~seen.any(-1)[:, None, None], 0.0)
 
 
 def _start_as_bert(module: nn.Module) -> None:
