@@ -43,6 +43,10 @@ SYSTEMS = {
         "sensorium.systems.blip2:blip2",
         "a frozen language model that reads a picture's query tokens (Li et al. 2023)",
     ),
+    "blip2_stage1": (
+        "sensorium.systems.blip2_stage1:blip2_stage1",
+        "BLIP-2 before its language model: a Q-Former that contrasts, matches and writes (Li et al. 2023)",
+    ),
     "palm_e": (
         "sensorium.systems.palm_e:palm_e",
         "a language model that reads pictures, things and states among the words (Driess et al. 2023)",
