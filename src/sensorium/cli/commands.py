@@ -58,6 +58,10 @@ def train(recipe: Positional[str] = "", options: Positional[tuple[str, ...]] = (
     trained = fit(run)
     if run.progress:
         told(trained)
+    if run.report is not None:
+        page = run.report(trained)
+        if run.progress:
+            print(f"report: {page}")
 
 
 def evaluate(

@@ -15,6 +15,7 @@ from sensorium.fusion import KINDS
 from sensorium.objectives.class_weights import class_weights, counts_of
 from sensorium.objectives.supervised import Supervised
 from sensorium.recipes.fusion_data import data_of, groups_of, scores_of, share_of
+from sensorium.recipes.fusion_report import fusion_report
 from sensorium.systems.fusion_network import fusion_network
 from sensorium.tasks import AnyOf, OneOf, Task
 from sensorium.training.balance import Balanced
@@ -45,6 +46,7 @@ def fusion(
     most: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
+    report: bool = True,
     progress: bool = True,
 ) -> Run:
     """Learn a task from several modalities at once, on a puzzle or on your own labelled media.
@@ -78,6 +80,7 @@ def fusion(
             rarer ones are neither trained nor tested on. By default 3129, as for VQA.
         seed: Of the weights' start, of the order of the data, and of which labels are used.
         cache: Folder of the feature cache.
+        report: Also draw FOLDER/report.html: scores, test rows, gates, attention, the space of fused vectors.
         progress: Show the preflight and progress bars.
     """
     if not 0 < labels <= 1:
@@ -106,6 +109,7 @@ def fusion(
     }
     collate = data.collator(model.by_column, "train", samples, **read)
     test = data.collator(model.by_column, "test", **read)
+    about = f"{data.about}\n{len(samples)} rows trained on, {len(data.samples('test'))} tested on"
     return Run(
         name="fusion",
         folder=folder,
@@ -122,7 +126,8 @@ def fusion(
         precision="fp32",
         seed=seed,
         evaluate=lambda trained: scores_of(trained, test, samples),
-        data_card=f"{data.about}\n{len(samples)} rows trained on, {len(data.samples('test'))} tested on",
+        report=(lambda trained: fusion_report(trained, Path(folder), test, about)) if report else None,
+        data_card=about,
         progress=progress,
     )
 

@@ -54,6 +54,7 @@ class Run:
                      global batch
         conflict:    "watch" records the cosine of each two losses' gradients, "project" also takes out of each
                      what goes against another (PCGrad, see `conflict.py`). Costs a backward pass a loss
+        report:      Trained -> the page about it. Called after `fit` by the command line, not by `fit`
         evaluate:    model -> flat scores: numbers, or dataclasses with `value` (`low`, `high`, `blind` …).
                      Called on the main process, in evaluation mode, without gradients; cannot disturb the run
     How
@@ -93,6 +94,7 @@ class Run:
     workers: int = 0
     data_card: str = ""
     evaluate: Callable[[nn.Module], Mapping[str, Any]] | None = None
+    report: Callable[[Any], Path] | None = None
     lr: float = 1e-3
     part_lr: Mapping[str, float] = field(default_factory=dict)
     weight_decay: float = 0.01

@@ -40,9 +40,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class Example:
-    """media: a picture or a sound (or words); asked: one or more questions about it"""
+    """media: a picture, a sound or words, or several of them; asked: one or more questions about it"""
 
-    media: Shown
+    media: Shown | Sequence[Shown]
     asked: Sequence[Asked]
 
 
@@ -70,13 +70,15 @@ def examples_html(examples: Examples) -> str:
     )
 
 
+def _media(media: Shown | Sequence[Shown]) -> str:
+    return query_html(media) if isinstance(media, Shown) else "".join(map(query_html, media))
+
+
 def _example(example: Example, beside: Sequence[str]) -> str:
     rows = []
     for n, asked in enumerate(example.asked):
         media = (
-            f'<td class="media" rowspan="{len(example.asked)}">{query_html(example.media)}</td>'
-            if n == 0
-            else ""
+            f'<td class="media" rowspan="{len(example.asked)}">{_media(example.media)}</td>' if n == 0 else ""
         )
         others = "".join(_said(asked.beside.get(name), "other") for name in beside)
         rows.append(

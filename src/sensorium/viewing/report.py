@@ -1,12 +1,14 @@
 """The report of a run: one HTML page that carries all that it shows.
 
-facts, history, scores, generated, examples, galleries, maps, gaps, attention -> report.html
+facts, history, scores, generated, examples, galleries, maps, gaps, drawings, attention -> report.html
 """
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sensorium.viewing.attention_maps import PictureAttention, SoundAttention, attention_html
@@ -20,7 +22,36 @@ from sensorium.viewing.page import Section, page
 from sensorium.viewing.score_table import ScoreLike, score_table, tiles
 from sensorium.viewing.svg import esc
 
-__all__ = ["Asked", "Example", "Examples", "Gallery", "Gap", "Map", "Said", "Search", "Shown", "write"]
+__all__ = [
+    "Asked",
+    "Drawing",
+    "Example",
+    "Examples",
+    "Gallery",
+    "Gap",
+    "Map",
+    "Said",
+    "Search",
+    "Shown",
+    "write",
+]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A PNG that the page carries, in a section of its own. about: for who cannot see it."""
+
+    title: str
+    path: Path
+    about: str
+    note: str = ""
+
+    def html(self) -> str:
+        data = base64.b64encode(self.path.read_bytes()).decode("ascii")
+        return (
+            f'<figure class="panel wide"><img class="drawing" src="data:image/png;base64,{data}" '
+            f'alt="{esc(self.about)}"></figure>'
+        )
 
 
 def write(
@@ -37,6 +68,7 @@ def write(
     generated: Mapping[str, GeneratedLike] | None = None,
     examples: Sequence[Examples] = (),
     attention: Sequence[PictureAttention | SoundAttention] = (),
+    drawings: Sequence[Drawing] = (),
 ) -> Path:
     """Write the page and return its path. What is not given is left out. The file is replaced atomically.
 
@@ -50,6 +82,7 @@ def write(
     generated:   {"scenes.unseen_artist.there.accuracy": GeneratedScore, …}, named in the same way
     examples:    questions with their pictures and answers
     attention:   where attention looked, in pictures and in sounds
+    drawings:    what others drew
     """
     scores, generated = scores or {}, generated or {}
     if headline is None:
@@ -90,6 +123,7 @@ def write(
     if attention:
         note = "Where attention looked. It shows what was read, not what an answer was due to."
         sections.append(Section("Attention", "".join(attention_html(shown) for shown in attention), note))
+    sections += [Section(drawing.title, drawing.html(), drawing.note) for drawing in drawings]
     if history is not None and (plots := curves(history)):
         sections.append(Section("Training", plots))
     if facts:
