@@ -5,12 +5,22 @@ import pytest
 import torch
 
 from sensorium.data.sample import Sample
+from sensorium.evaluation.blind import Blind
 from sensorium.evaluation.generated import Measured
+from sensorium.evaluation.scores import interval
 from sensorium.models.decoding import Decoding
 from sensorium.recipes import retrieval_tests
 from sensorium.recipes.captions import Item, candidates, captions, item_of, sentence, trust_of
 from sensorium.recipes.neighbours import Known, Neighbours, folds
-from sensorium.recipes.retrieval_tests import Ranked, Rule, chosen_rule, head_noun
+from sensorium.recipes.retrieval_tests import (
+    CaptionMeasures,
+    NameTest,
+    Ranked,
+    Rule,
+    Said,
+    chosen_rule,
+    head_noun,
+)
 from sensorium.systems import smol_captioner, system_builder
 from sensorium.training.checkpoint import load_model
 from sensorium.training.loop import fit
@@ -79,6 +89,39 @@ def test_the_rule_is_the_best_on_what_it_is_given():
 
     assert chosen_rule(ranked, measure("bba")) == Rule(50.0, mean=False)  # at 20 the second are equal
     assert chosen_rule(ranked, measure("aaa")) == Rule(0.0, mean=False)
+
+
+def test_the_margins_over_copy_and_retrieval_are_of_the_same_names():
+    found = Neighbours(("cat", "dog"), (0.5, 0.4), "dog")
+    items = [
+        Item(row, None, "name", name, found, ()) for row, name in enumerate(["cat", "cat", "owl", "dog"])
+    ]
+    rule = Rule(2.0, mean=False)
+    texts = {"chooses": ["cat", "cat", "cow", "dog"], "retrieval": ["cat"] * 4, "writes": ["owl"] * 4}
+    blind = Blind(["x"] * 4, [["cow"] * 4], copy=["dog"] * 4)
+    scores = NameTest("names", items).scores(Said(texts, {"chooses": blind}, rule))
+    chooses = scores["names.chooses.accuracy"]
+    assert (chooses.value, chooses.copy, chooses.copy_margin) == (0.75, 0.25, 0.5)
+    assert (chooses.blind_withheld, chooses.blind_shuffled) == (0.0, 0.0)
+    low, high = interval(
+        np.array([0.0, 0.0, 0.0, 1.0]), groups=[0, 1, 2, 3]
+    )  # the one that only it has right
+    assert f"accuracy +25.0 ({100 * low:.1f} … {100 * high:.1f}) over retrieval alone" in chooses.note
+    assert "+50.0 (" in chooses.note  # over its own words
+    assert chooses.note.startswith("chooses: sum log p + 2 · cosine")
+    assert (scores["names.retrieval.accuracy"].copy_margin, scores["names.retrieval.accuracy"].note) == (
+        0.25,
+        "",
+    )
+    assert scores["names.among_retrieved.accuracy"].value == 0.75
+
+
+def test_of_a_caption_as_much_is_held_as_is_asked_for():
+    brief = CaptionMeasures(["A red cat.", "A dog."], ("ROUGE-L", "CIDEr"))(["A cat.", "A dog."])
+    assert list(brief) == ["head_noun", "ROUGE-L", "CIDEr"]
+    assert brief["head_noun"].value == 1.0
+    full = CaptionMeasures(["A red cat.", "A dog."])(["A cat.", "A dog."])
+    assert {name: full[name].value for name in brief} == {name: one.value for name, one in brief.items()}
 
 
 @pytest.mark.parametrize(

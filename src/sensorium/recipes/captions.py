@@ -59,7 +59,8 @@ def captions(
 
     Command: sensorium train captions
     Hardware and time: 1 CPU core, about ten minutes and as much for the tests; the features of the pictures once.
-    Expected: see docs/answers.md.
+    Expected: names of 400 drawings by an unseen artist 67.5 % right with or without the language model, by copying the
+    nearest picture 62.3; captions of 193 unseen stamps: ROUGE-L 39.3, retrieval alone 36.2, copy 34.5: docs/answers.md.
 
     Args:
         folder: Where the run is written.
@@ -80,24 +81,18 @@ def captions(
     known, media = pictures(model, FeatureCache(cache or cache_folder() / "features"), limit, progress)
     train, validation, tests = tasks(known, k)
     start_prefix(model, known, [item.row for item in train])
-    reading = collator(model)
-    reading = ConversationCollator(reading.renderer, {}, cached={"image": media})
+    reading = cached_collator(model, media)
     validation = {name: spread(items, tested) for name, items in validation.items()}
     tests = {name: spread(items, tested) for name, items in tests.items()}
 
     def evaluate(trained: torch.nn.Module) -> dict[str, Any]:
         assert isinstance(trained, MultimodalLM)
-        # One table a layer instead of two and their sum: decoding takes half the time.
-        trained = MultimodalLM(
-            dict(trained.encoders.items()),
-            dict(trained.projectors.items()),
-            trained.backbone.merged(),
-            template=trained.template,
-        )
+        trained = for_tests(trained)
         scores: dict[str, Any] = {}
         for name, items in tests.items():
             test = NameTest if items[0].task == "name" else CaptionTest
-            scores |= test(name, items, validation[items[0].task]).scores(trained, reading)
+            one = test(name, items, validation[items[0].task])
+            scores |= one.scores(one.said(trained, reading))
         return scores
 
     return Run(
@@ -120,6 +115,17 @@ def captions(
         data_card="Emoji by three artists (datasets/emoji, licences of the artists) and stamps (GPL-2).",
         progress=progress,
     )
+
+
+def cached_collator(model: MultimodalLM, media: CachedMedia) -> ConversationCollator:
+    """Conversations -> TokenBatch, their pictures read from the cache."""
+    return ConversationCollator(collator(model).renderer, {}, cached={"image": media})
+
+
+def for_tests(model: MultimodalLM) -> MultimodalLM:
+    """The same model with one table a layer instead of two and their sum: decoding takes half the time."""
+    parts = dict(model.encoders.items()), dict(model.projectors.items()), model.backbone.merged()
+    return MultimodalLM(*parts, template=model.template)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,47 +272,76 @@ def pictures(
 
 def tasks(known: Known, k: int) -> tuple[list[Item], dict[str, list[Item]], dict[str, list[Item]]]:
     """Training items; validation items by task; test items by the name of the test."""
-    samples = known.samples
-    unseen = [*rows_where(samples, split="unseen_thing"), *rows_where(samples, split="test")]
-    tested = {meaning for row in unseen for meaning in samples[row].meanings}
-    drawn = {a: rows_where(samples, artist=a, split="train") for a in (*TRAIN_ARTISTS, UNSEEN_ARTIST)}
-    stamped = [row for row in rows_where(samples, split="train") if row not in set().union(*drawn.values())]
-    test = rows_where(samples, split="test")
-
-    def strange(rows: Sequence[int]) -> list[int]:
-        """Those that mean nothing that is tested as unseen."""
-        return [row for row in rows if tested.isdisjoint(samples[row].meanings)]
-
-    def named(artist: str) -> list[Item]:
-        gallery = [row for other in TRAIN_ARTISTS if other != artist for row in drawn[other]]
-        found = known.neighbours(drawn[artist], gallery, [*gallery, *strange(stamped)], k)
-        return [item_of(samples, row, "name", one) for row, one in zip(drawn[artist], found)]
-
-    def described(rows: Sequence[int], others: Sequence[int]) -> list[Item]:
-        emoji = strange([row for artist in TRAIN_ARTISTS for row in drawn[artist]])
-        meant = {meaning for row in rows for meaning in samples[row].meanings}
-        gallery = [row for row in [*others, *emoji] if meant.isdisjoint(samples[row].meanings)]
-        found = known.neighbours(rows, gallery, gallery, k)
-        return [item_of(samples, row, "caption", one) for row, one in zip(rows, found)]
-
-    stamped = strange(stamped)
-    by_part = folds(stamped, samples, PARTS)
+    look = Lookups(known, k)
+    by_part = folds(look.stamped, known.samples, PARTS)
     looked_up = [
         item
         for n, part in enumerate(by_part)
-        for item in described(part, [row for m, other in enumerate(by_part) if m != n for row in other])
+        for item in look.described(part, [row for m, other in enumerate(by_part) if m != n for row in other])
     ]
-    is_validation = {row for row in stamped if samples[row].fields["fold"] == VALIDATION_FOLD}
+    is_validation = {row for row in look.stamped if known.samples[row].fields["fold"] == VALIDATION_FOLD}
     train = [item for item in looked_up if item.row not in is_validation] * REPEATED
     for artist in TRAIN_ARTISTS:
         if artist != VALIDATION_ARTIST:
-            train += [item for item in named(artist) if tested.isdisjoint(samples[item.row].meanings)]
+            train += [item for item in look.named(artist) if not look.is_tested(item.row)]
     validation = {
-        "name": named(VALIDATION_ARTIST),
+        "name": look.named(VALIDATION_ARTIST),
         "caption": [item for item in looked_up if item.row in is_validation],
     }
-    tests = {"names.unseen_artist": named(UNSEEN_ARTIST), "captions.unseen_things": described(test, stamped)}
-    return train, validation, tests
+    return train, validation, test_items(look)
+
+
+def test_items(look: Lookups) -> dict[str, list[Item]]:
+    """Items by the name of the test."""
+    test = rows_where(look.known.samples, split="test")
+    return {
+        "names.unseen_artist": look.named(UNSEEN_ARTIST),
+        "captions.unseen_things": look.described(test, look.stamped),
+    }
+
+
+class Lookups:
+    """What pictures resemble among training pictures, none of which shows what is tested as unseen.
+
+    drawn:   rows of the training things by artist, the unseen one too
+    stamped: rows of the training stamps
+    """
+
+    def __init__(self, known: Known, k: int) -> None:
+        self.known, self.k = known, k
+        samples = known.samples
+        unseen = [*rows_where(samples, split="unseen_thing"), *rows_where(samples, split="test")]
+        self._tested = {meaning for row in unseen for meaning in samples[row].meanings}
+        self.drawn = {
+            a: rows_where(samples, artist=a, split="train") for a in (*TRAIN_ARTISTS, UNSEEN_ARTIST)
+        }
+        emoji = set().union(*self.drawn.values())
+        stamped = [row for row in rows_where(samples, split="train") if row not in emoji]
+        self.stamped = [row for row in stamped if not self.is_tested(row)]
+
+    def is_tested(self, row: int) -> bool:
+        """Whether it means something that is tested as unseen."""
+        return not self._tested.isdisjoint(self.known.samples[row].meanings)
+
+    def named(self, artist: str) -> list[Item]:
+        """An artist's drawings, looked up among the training artists' others."""
+        gallery = [row for other in TRAIN_ARTISTS if other != artist for row in self.drawn[other]]
+        fit = [*gallery, *self.stamped]
+        return self._items("name", self.drawn[artist], gallery, fit)
+
+    def described(self, rows: Sequence[int], others: Sequence[int]) -> list[Item]:
+        """Stamps, looked up among others and emoji of other things."""
+        samples = self.known.samples
+        emoji = [row for artist in TRAIN_ARTISTS for row in self.drawn[artist] if not self.is_tested(row)]
+        meant = {meaning for row in rows for meaning in samples[row].meanings}
+        gallery = [row for row in [*others, *emoji] if meant.isdisjoint(samples[row].meanings)]
+        return self._items("caption", rows, gallery, gallery)
+
+    def _items(
+        self, task: str, rows: Sequence[int], gallery: Sequence[int], fit: Sequence[int]
+    ) -> list[Item]:
+        found = self.known.neighbours(rows, gallery, fit, self.k)
+        return [item_of(self.known.samples, row, task, one) for row, one in zip(rows, found)]
 
 
 def item_of(samples: Sequence[Sample], row: int, task: str, found: Neighbours) -> Item:

@@ -15,7 +15,7 @@ from sensorium.data.conversation import parse
 from sensorium.evaluation.answers import ExactMatch, normalised
 from sensorium.evaluation.blind import Blind, beside_blind, deranged
 from sensorium.evaluation.captions import CaptionScores
-from sensorium.evaluation.generated import GeneratedScore, Measured, score_of
+from sensorium.evaluation.generated import GeneratedScore, Measured, margin, score_of
 from sensorium.models.decoding import Decoding, decode
 from sensorium.models.multimodal_lm import MultimodalLM
 from sensorium.models.teacher_forcing import forced_answers
@@ -24,6 +24,14 @@ from sensorium.objectives.choice import likelihoods
 LAMBDAS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)  # nats a unit of cosine
 WRITING = Decoding(max_tokens=24, stop=("\n",))
 HELD = ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr")
+BRIEF = ("ROUGE-L", "CIDEr")
+BESIDE = {
+    "retrieval": "retrieval alone",
+    "ranks_retrieved": "the language model's ranking alone",
+    "writes": "the language model's own words",
+    "chooses.no_picture": "the neighbours without the picture",
+    "chooses.other_picture": "the neighbours with another picture",
+}
 _BEFORE = re.compile(
     r"\b(?:of|with|in|on|at|from|for|that|which|who|and|or|wearing|holding|called)\b|[,.(;:!?—]"
 )
@@ -74,90 +82,162 @@ def conditions(items: Sequence[Any]) -> dict[str, list[Any]]:
     }
 
 
+class Runs:
+    """A model's answers to items under each of the `conditions`, each worked out once and when it is asked for."""
+
+    def __init__(self, model: MultimodalLM, collate: Any, items: Sequence[Any]) -> None:
+        self._of = model, collate
+        self._items = conditions(items)
+        self._done: dict[tuple[Any, str], Any] = {}
+
+    def ranked(self, condition: str) -> Ranked:
+        return self._once(rank, condition)
+
+    def written(self, condition: str) -> list[str]:
+        return self._once(write, condition)
+
+    def forced(self, condition: str) -> list[str]:
+        return self._once(forced, condition)
+
+    def _once(self, run: Any, condition: str) -> Any:
+        if (run, condition) not in self._done:
+            self._done[run, condition] = run(*self._of, self._items[condition])
+        return self._done[run, condition]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was said of the same N items.
+
+    texts: {by whom: N texts}; "chooses" is the language model with retrieval, "retrieval" is without it
+    blind: {by whom: what it says without looking, beside the copy of the nearest picture}
+    rule:  how "chooses" chose
+    """
+
+    texts: dict[str, list[str]]
+    blind: dict[str, Blind]
+    rule: Rule
+
+
 @dataclass(frozen=True)
 class NameTest:
-    """Open naming by exact match. validation: items by which the rule is chosen."""
+    """Open naming by exact match.
+
+    validation: items by which the rule is chosen; not needed where `rule` is given
+    brief:      leave out what is costly and says little more
+    """
 
     name: str
     items: Sequence[Any]
-    validation: Sequence[Any]
+    validation: Sequence[Any] = ()
+    rule: Rule | None = None
+    brief: bool = False
 
-    def scores(self, model: MultimodalLM, collate: Any) -> dict[str, GeneratedScore]:
-        wanted = ExactMatch([item.answer for item in self.validation])
-        rule = chosen_rule(rank(model, collate, self.validation), lambda texts: wanted(texts)["accuracy"])
-        right = ExactMatch([item.answer for item in self.items])
-        seen = conditions(self.items)
-        ranked = {name: rank(model, collate, seen[name]) for name in seen if name not in ("plain", "nothing")}
+    def said(self, model: MultimodalLM, collate: Any) -> Said:
+        rule = self.rule or self._chosen(model, collate)
+        runs = Runs(model, collate, self.items)
         copy = [item.found.nearest for item in self.items]
-        written = {name: forced(model, collate, seen[name]) for name in ("as they are", "plain")}
-        written["nothing"] = write(model, collate, seen["nothing"])
-        blind = Blind(written["nothing"], [ranked["other picture and neighbours"].best(rule)], copy=copy)
-        only_copy = Blind(copy=copy)
-        groups = [item.row for item in self.items]
-        said = {
+        shuffled = runs.ranked("other picture and neighbours").best(rule)
+        texts = {
+            "chooses": runs.ranked("as they are").best(rule),
             "retrieval": [item.found.captions[0] for item in self.items],
-            "writes": written["plain"],
-            "writes_with_retrieval": written["as they are"],
-            "ranks_retrieved": ranked["as they are"].best(Rule(0.0, rule.mean)),
-            "chooses.no_picture": ranked["no picture"].best(rule),
-            "chooses.other_picture": ranked["other picture"].best(rule),
+            "ranks_retrieved": runs.ranked("as they are").best(Rule(0.0, rule.mean)),
+            "writes": runs.forced("plain"),
         }
-        found = beside_blind(right, ranked["as they are"].best(rule), blind, groups=groups)
-        scores = {"chooses.accuracy": replace(found["accuracy"], note=str(rule))}
-        for name, texts in said.items():
-            scores[f"{name}.accuracy"] = beside_blind(right, texts, only_copy, groups=groups)["accuracy"]
+        if not self.brief:
+            texts |= {
+                "writes_with_retrieval": runs.forced("as they are"),
+                "chooses.no_picture": runs.ranked("no picture").best(rule),
+                "chooses.other_picture": runs.ranked("other picture").best(rule),
+            }
+        return Said(texts, {"chooses": Blind(runs.written("nothing"), [shuffled], copy=copy)}, rule)
+
+    def scores(self, said: Said) -> dict[str, GeneratedScore]:
+        right = ExactMatch([item.answer for item in self.items])
+        groups = [item.row for item in self.items]
+        scores = _beside(right, said, [item.found.nearest for item in self.items], "accuracy", groups)
         offered = [any(normalised(c) == normalised(i.answer) for c in i.found.captions) for i in self.items]
         scores["among_retrieved.accuracy"] = share(offered, groups)
         return {f"{self.name}.{name}": score for name, score in scores.items()}
 
+    def _chosen(self, model: MultimodalLM, collate: Any) -> Rule:
+        wanted = ExactMatch([item.answer for item in self.validation])
+        return chosen_rule(rank(model, collate, self.validation), lambda texts: wanted(texts)["accuracy"])
+
 
 @dataclass(frozen=True)
 class CaptionTest:
-    """Captions by head noun and against the one reference. validation: items by which the rule is chosen."""
+    """Captions by head noun and against the one reference.
+
+    validation: items by which the rule is chosen; not needed where `rule` is given
+    brief:      leave out what is costly and says little more
+    """
 
     name: str
     items: Sequence[Any]
-    validation: Sequence[Any]
+    validation: Sequence[Any] = ()
+    rule: Rule | None = None
+    brief: bool = False
 
-    def scores(self, model: MultimodalLM, collate: Any) -> dict[str, GeneratedScore]:
-        wanted = CaptionMeasures([item.answer for item in self.validation])
-        rule = chosen_rule(rank(model, collate, self.validation), lambda texts: wanted(texts)["ROUGE-L"])
-        right = CaptionMeasures([item.answer for item in self.items])
-        seen = conditions(self.items)
-        ranked = {name: rank(model, collate, seen[name]) for name in seen if name not in ("plain", "nothing")}
-        written = {name: write(model, collate, items) for name, items in seen.items() if name != "no picture"}
+    def said(self, model: MultimodalLM, collate: Any) -> Said:
+        rule = self.rule or self._chosen(model, collate)
+        runs = Runs(model, collate, self.items)
         copy = [item.found.nearest for item in self.items]
-        only_copy = Blind(copy=copy)
-        blinds = {
-            "chooses": Blind(
-                written["nothing"], [ranked["other picture and neighbours"].best(rule)], copy=copy
-            ),
-            "writes_with_retrieval": Blind(
-                written["nothing"], [written["other picture and neighbours"]], copy=copy
-            ),
-        }
-        said = {
-            "chooses": ranked["as they are"].best(rule),
-            "writes_with_retrieval": written["as they are"],
-            "writes": written["plain"],
+        shuffled = runs.ranked("other picture and neighbours").best(rule)
+        texts = {
+            "chooses": runs.ranked("as they are").best(rule),
             "retrieval": [item.found.captions[0] for item in self.items],
-            "chooses.no_picture": ranked["no picture"].best(rule),
-            "chooses.other_picture": ranked["other picture"].best(rule),
-            "writes_with_retrieval.other_picture": written["other picture"],
+            "writes": runs.written("plain"),
+            "chooses.other_picture": runs.ranked("other picture").best(rule),
         }
-        scores = {}
-        for name, texts in said.items():
-            for metric, score in beside_blind(right, texts, blinds.get(name, only_copy)).items():
-                scores[f"{name}.{metric}"] = replace(score, note=str(rule)) if name == "chooses" else score
+        blind = {"chooses": Blind(runs.written("nothing"), [shuffled], copy=copy)}
+        if not self.brief:
+            texts |= {
+                "writes_with_retrieval": runs.written("as they are"),
+                "chooses.no_picture": runs.ranked("no picture").best(rule),
+                "writes_with_retrieval.other_picture": runs.written("other picture"),
+            }
+            other = runs.written("other picture and neighbours")
+            blind["writes_with_retrieval"] = Blind(runs.written("nothing"), [other], copy=copy)
+        return Said(texts, blind, rule)
+
+    def scores(self, said: Said) -> dict[str, GeneratedScore]:
+        right = CaptionMeasures([item.answer for item in self.items], BRIEF if self.brief else HELD)
+        scores = _beside(right, said, [item.found.nearest for item in self.items], "ROUGE-L")
         offered = [head_noun(i.answer) in {head_noun(c) for c in i.found.captions} for i in self.items]
         scores["among_retrieved.head_noun"] = share(offered)
         return {f"{self.name}.{name}": score for name, score in scores.items()}
 
+    def _chosen(self, model: MultimodalLM, collate: Any) -> Rule:
+        wanted = CaptionMeasures([item.answer for item in self.validation])
+        return chosen_rule(rank(model, collate, self.validation), lambda texts: wanted(texts)["ROUGE-L"])
+
+
+def _beside(
+    right: Any, said: Said, copy: Sequence[str], main: str, groups: Sequence[Any] | None = None
+) -> dict[str, GeneratedScore]:
+    """{"chooses.accuracy": …}; the note of "chooses" tells the margins that no baseline of a score stands for."""
+    over = {}
+    for name, texts in said.texts.items():
+        if name in BESIDE:
+            one = margin(right(said.texts["chooses"])[main], [right(texts)[main]], groups)
+            low, high = 100 * one.low, 100 * one.high
+            over[name] = f"{100 * one.value:+.1f} ({low:.1f} … {high:.1f}) over {BESIDE[name]}"
+    note = f"chooses: {said.rule}; {main} " + ", ".join(over.values())
+    return {
+        f"{name}.{metric}": replace(score, note=note) if name == "chooses" else score
+        for name, texts in said.texts.items()
+        for metric, score in beside_blind(
+            right, texts, said.blind.get(name, Blind(copy=copy)), groups=groups
+        ).items()
+    }
+
 
 class CaptionMeasures:
-    """captions -> {"head_noun": …, "BLEU-1": …, "BLEU-4": …, "ROUGE-L": …, "CIDEr": …}"""
+    """captions -> {"head_noun": …, "BLEU-1": …, "BLEU-4": …, "ROUGE-L": …, "CIDEr": …}, or the held of these"""
 
-    def __init__(self, references: Sequence[str]) -> None:
+    def __init__(self, references: Sequence[str], held: Sequence[str] = HELD) -> None:
+        self.held = held
         self.heads = [head_noun(text) for text in references]
         self.captions = CaptionScores([[text] for text in references], tokenizer="simple", meteor=False)
 
@@ -165,7 +245,7 @@ class CaptionMeasures:
         hits = [head_noun(text) == head for text, head in zip(captions, self.heads, strict=True)]
         # A caption without a word cannot be scored as one.
         found = self.captions([text if _WORD.search(text) else "nothing" for text in captions])
-        return {"head_noun": Measured(np.array(hits, float))} | {name: found[name] for name in HELD}
+        return {"head_noun": Measured(np.array(hits, float))} | {name: found[name] for name in self.held}
 
 
 def head_noun(caption: str) -> str:
