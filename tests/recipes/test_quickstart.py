@@ -10,13 +10,17 @@ import torch
 import sensorium
 from sensorium.data import bundled
 from sensorium.data.scenes import GROUNDS, Scenes
+from sensorium.evaluation import generated
 from sensorium.media import Video
+from sensorium.recipes import quickstart_captions
 from sensorium.recipes.image_text_audio import image_text_audio, training_samples
 from sensorium.recipes.quickstart import quickstart
+from sensorium.recipes.quickstart_captions import CAPTIONS, NAMES
 from sensorium.retrieval.index import Index
+from sensorium.weights import shipped
 
 LIMIT = 48
-LOOK = {"limit": LIMIT, "epochs": 2, "steps": 1, "scenes": 3}
+LOOK = {"limit": LIMIT, "epochs": 2, "steps": 1, "scenes": 3, "captioned": 3}
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +82,50 @@ def test_the_second_half_answers_and_is_scored_beside_its_blind_self(finished):
     assert model.ask("What colour is the ground?", image=finished / "examples" / "scene-1.png") in GROUNDS
 
 
+def test_unseen_pictures_are_named_and_described_beside_the_copy(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    for name in (f"{NAMES}.chooses.accuracy", f"{CAPTIONS}.chooses.ROUGE-L", f"{CAPTIONS}.chooses.CIDEr"):
+        entry = metrics[name]
+        assert entry["n"] == 3
+        assert entry["copy_margin"] == pytest.approx(entry["value"] - entry["copy"])
+        assert entry["copy_margin_low"] <= entry["copy_margin"] <= entry["copy_margin_high"]
+        assert None not in (entry["blind_withheld"], entry["blind_shuffled"])
+    assert metrics[f"{CAPTIONS}.retrieval.ROUGE-L"]["copy"] == metrics[f"{CAPTIONS}.chooses.ROUGE-L"]["copy"]
+    kept = json.loads((finished / "captions.json").read_text("utf-8"))
+    said = kept["said"][NAMES]
+    right = [bundled.normalised(one["retrieval"]) == bundled.normalised(one["right"]) for one in said]
+    assert metrics[f"{NAMES}.retrieval.accuracy"]["value"] == pytest.approx(np.mean(right))
+    unseen = {sample.id for sample in bundled.stamps("test", None)}
+    assert {one["id"] for one in kept["said"][CAPTIONS]} <= unseen
+    assert all(f"/{bundled.UNSEEN_ARTIST}/" in one["id"] for one in said)
+
+
+def test_captions_are_made_once(finished, monkeypatch):
+    def again(*_):
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(quickstart_captions, "scored", again)
+    metrics = json.loads((finished / "metrics.json").read_text())
+    kept = quickstart_captions.name_and_caption(finished, finished, tested=3, limit=LIMIT)
+    assert {name: score.as_dict() for name, score in kept.scores.items()}.items() <= metrics.items()
+    for other in ({"tested": 2}, {"fresh": True}):
+        with pytest.raises(AssertionError, match="scored again"):
+            quickstart_captions.name_and_caption(finished, finished, **{"tested": 3, "limit": LIMIT, **other})
+
+
+def test_the_shipped_captioner_chooses_as_its_run_found_best():
+    measured = generated.load(shipped("smol_captioner") / "metrics.json")
+    for name, metric in ((NAMES, "accuracy"), (CAPTIONS, "ROUGE-L")):
+        assert str(quickstart_captions.RULES[name]) in measured[f"{name}.chooses.{metric}"].note
+
+
 def test_the_report_and_the_picture_are_there(finished):
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "emoji" in page
     assert "data:image/" in page
     assert "What colour is the ground?" in page
+    assert "Names of drawings by an artist never seen" in page
+    assert "Captions of stamps that show things never seen" in page
     assert (finished / "searches.png").read_bytes().startswith(b"\x89PNG")
 
 

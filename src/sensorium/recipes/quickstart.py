@@ -30,6 +30,7 @@ from sensorium.models.joint_embedding import JointEmbedding
 from sensorium.recipes.bundled_tests import BundledTests, TestSet
 from sensorium.recipes.image_text_audio import image_text_audio
 from sensorium.recipes.quickstart_answers import SCENES, STEPS, Answered, train_and_ask
+from sensorium.recipes.quickstart_captions import TESTED, Captioned, name_and_caption
 from sensorium.retrieval.index import Index
 from sensorium.training.loop import Trained, fit
 from sensorium.viewing import figure, report
@@ -50,6 +51,8 @@ HEADLINE = (
     "scenes.unseen_artist.left_of.accuracy",
     "scenes.unseen_artist.how_many.accuracy",
     "scenes.unseen_artist.there.accuracy",
+    "names.unseen_artist.chooses.accuracy",
+    "captions.unseen_things.chooses.ROUGE-L",
 )
 # Printed at the end; metrics.json and the report hold all.
 PRINTED = (
@@ -71,11 +74,13 @@ def quickstart(
     steps: int = STEPS,
     scenes: int = SCENES,
     start: Path | None = None,
+    captioned: int = TESTED,
 ) -> None:
     """Run it all into `folder`.
 
-    answers: also train and ask the language model. limit, epochs, steps, scenes: for a quick look; the scores are
-    then those of a quick look. start: another checkpoint for the language model to start from
+    answers: also train and ask the language model, and name and describe unseen pictures. limit, epochs, steps,
+    scenes, captioned: for a quick look; the scores are then those of a quick look. start: another checkpoint for
+    the language model to start from
     """
     console = Console()
     fetch_weights(console, answers)
@@ -100,16 +105,19 @@ def quickstart(
     )
     searched = time.perf_counter() - began
 
-    answered = None
+    answered, described = None, None
     if answers:
         console.rule("[bold]A language model that sees")
         answered = train_and_ask(folder / "answers", folder / "examples", seed, fresh, steps, scenes, start)
-        everything: dict[str, Entry] = {**scores, **answered.scores}
+        console.rule("[bold]Names and captions of unseen pictures")
+        with console.status("choosing among what similar pictures are called"):
+            described = name_and_caption(folder, cache, fresh, captioned, limit)
+        everything: dict[str, Entry] = {**scores, **answered.scores, **described.scores}
         save(folder / "metrics.json", everything)
 
     console.rule("[bold]Report")
     seconds = (searched, time.perf_counter() - began)
-    page = write_report(folder, trained, scores, tests, answered, seconds)
+    page = write_report(folder, trained, scores, tests, answered, described, seconds)
     shown = {name: score for name, score in scores.items() if any(part in name for part in PRINTED)}
     table(shown, title="Searching (all scores: metrics.json)")
     console.print(f"\n{searched:.0f} seconds. Search the test pictures:")
@@ -129,6 +137,8 @@ def quickstart(
         console.print("Ask it yourself, once or in a conversation:")
         ask = f'sensorium ask {folder / "answers"} "{question}" --image {picture}'
         console.print(f"  {ask}\n  sensorium chat {folder / 'answers'}", soft_wrap=True, highlight=False)
+    if described is not None:
+        described.print(console)
     console.print(f"\nLook at {page}")
 
 
@@ -184,11 +194,13 @@ def write_report(
     scores: dict[str, Score],
     tests: BundledTests,
     answered: Answered | None,
+    described: Captioned | None,
     seconds: tuple[float, float],
 ) -> Path:
     """report.html, and searches.png: the first searches as one picture. seconds: of the first half, of both."""
     model = trained.model
     assert isinstance(model, JointEmbedding)
+    said = {**(answered.scores if answered else {}), **(described.scores if described else {})}
     artist, stamps = (tests.sets[name] for name in SHOWN_TESTS)
     galleries = [
         Gallery("Words find drawings by an artist never seen", searches(artist, model, "text"), AT_RANDOM),
@@ -204,11 +216,12 @@ def write_report(
     )
     facts = {
         "command": "sensorium quickstart",
-        "seconds": f"{seconds[0]:.0f} for searching, {seconds[1] - seconds[0]:.0f} for answers; features are kept",
+        "seconds": f"{seconds[0]:.0f} for searching, {seconds[1] - seconds[0]:.0f} for all answers; features are kept",
         "machine": f"{platform.machine()}, {speed.describe()['CPUs']}, {speed.describe()['inference dtype']} features",
         "version": f"sensorium {__version__}",
         "checkpoint": trained.checkpoint,
         **({"checkpoint that answers": answered.checkpoint} if answered else {}),
+        **({"weights that name and describe": "weights/smol_captioner, as shipped"} if described else {}),
         "training data": "emoji by four artists and stamps with English captions; the stamps also spoken in French",
         "test data": "an unseen artist, unseen emoji, unseen stamps: datasets/emoji and datasets/stamps",
     }
@@ -220,12 +233,12 @@ def write_report(
         facts=facts,
         history=folder / "history.jsonl",
         scores=scores,
-        headline=[name for name in HEADLINE if name in scores or (answered and name in answered.scores)],
+        headline=[name for name in HEADLINE if name in scores or name in said],
         galleries=galleries,
         maps=[embedding_map(stamps, model)],
         gaps=gaps(tests, model),
-        generated=answered.scores if answered else None,
-        examples=[answered.examples] if answered else [],
+        generated=said,
+        examples=[*([answered.examples] if answered else []), *(described.examples() if described else [])],
     )
 
 
