@@ -32,6 +32,7 @@ POOLING: dict[str, Pooling] = {
     "siglip_text_model": "model",
     "siglip2_text_model": "model",
     "clap_text_model": "model",
+    "videoprism_text_model": "model",
     "bert": "first",
     "roberta": "first",
     "xlm-roberta": "first",
@@ -50,12 +51,16 @@ TOWERS = {
     "siglip": "SiglipTextModel",
     "clap": "ClapTextModel",
     "clap_text_model": "ClapTextModel",
+    "videoprism_text_model": "VideoPrismTextModel",
     "t5": "T5EncoderModel",
     "mt5": "MT5EncoderModel",
 }
 
 # Trained on texts padded to one length, with the padding seen as if it were words.
 PADDED_TO_LIMIT = ("siglip_text_model", "siglip2_text_model")
+
+# Models that put a class token of their own behind the text, padding included.
+CLASS_LAST = ("videoprism_text_model",)
 
 
 class TransformersTextEncoder(Encoder):
@@ -100,6 +105,7 @@ class TransformersTextEncoder(Encoder):
         if self.pooling != "model":
             published.drop_pooler(model)
         self.padded_to_limit = kind in PADDED_TO_LIMIT
+        self.class_last = kind in CLASS_LAST
         if self.layers is not None and self.pooling == "model":
             raise ValueError(
                 "layers: expected pooling='mean' or 'first'; the model's own pooler sees the last only"
@@ -176,6 +182,8 @@ class TransformersTextEncoder(Encoder):
             input_ids=ids, attention_mask=seen.long(), output_hidden_states=self.layers is not None
         )
         tokens = out.last_hidden_state
+        if self.class_last:
+            mask = F.pad(mask, (0, 1), value=True)
         if self.layers is not None:
             tokens = torch.cat([out.hidden_states[layer] for layer in self.layers], -1)
         if self.pooling == "model":

@@ -67,6 +67,14 @@ SYSTEMS = {
         "sensorium.systems.smol_captioner:smol_captioner",
         "a small language model that names one thing, with the names of similar pictures in its prompt",
     ),
+    "videoprism": (
+        "sensorium.systems.videoprism:videoprism",
+        "videos and words; blocks over space, then over time (Zhao et al. 2024)",
+    ),
+    "masked_videoprism": (
+        "sensorium.systems.videoprism:masked_videoprism",
+        "a video encoder that tells from a part of a clip what its teacher makes of the whole (Zhao et al. 2024)",
+    ),
 }
 
 
