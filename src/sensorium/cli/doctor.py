@@ -14,6 +14,7 @@ LIBRARIES = (
     "torch", "transformers", "accelerate", "safetensors", "lancedb", "pillow", "av", "soundfile", "soxr",
 )  # fmt: skip
 EXTRAS = {
+    "kornia": "augment pictures in batches (mae, vit, simclr): pip install 'sensorium[augmentation]'",
     "datasets": "read Hugging Face data sets: pip install 'sensorium[data]'",
     "pycocoevalcap": "score captions: pip install 'sensorium[evaluation]'",
     "tensorboard": "write TensorBoard events: pip install 'sensorium[tensorboard]'",
