@@ -15,12 +15,12 @@ from sensorium.media import Audio, Video
 from sensorium.recipes.fusion import fusion
 from sensorium.recipes.fusion_attention import chosen, looked_at, share_inside
 from sensorium.recipes.fusion_media import boxed, corners, shown, strip
-from sensorium.recipes.fusion_report import answer_text, labels_for
+from sensorium.recipes.fusion_report import _said, _told, answer_text, labels_for
 from sensorium.tasks import AnyOf, Box, Number, OneOf
 from sensorium.training.loop import fit
 from sensorium.viewing import scatter
 from sensorium.viewing.attention_maps import Word
-from sensorium.viewing.report import Shown
+from sensorium.viewing.report import Said, Shown
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +64,35 @@ def test_the_page_holds_what_the_run_is(tmp_path, kind, label):
         ).report
         is None
     )
+
+
+def test_what_is_said_and_whether_it_is_right():
+    two, three = OneOf("x", ["no", "yes"]), OneOf("x", ["a", "b", "c", "d"])
+    logits = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()
+    assert _said(two, torch.tensor([0.2, 0.8]).log(), "no", 3) == Said("yes 80\xa0%", False)
+    assert _said(three, logits, "a", 3) == Said("a 40\xa0% · b 30\xa0% · c 20\xa0%", True)
+    assert _said(three, logits, "a") == Said("a 40\xa0%", True)
+    several = AnyOf("x", ["a", "b", "c"])
+    outputs = torch.tensor([0.9, 0.2, 0.6]).logit()
+    assert _said(several, outputs, ["c", "a"]) == Said("a 90\xa0% · c 60\xa0%", True)
+    assert _said(several, -torch.ones(3), ["a"]) == Said("none", False)
+    assert _said(Number("x", centre=2.0), torch.tensor([0.5]), 9.0) == Said("2.5", None)
+    box = Box("x")
+    outputs = torch.tensor([0.5, 0.5, 0.4, 0.4]).logit()
+    assert _said(box, outputs, (0.5, 0.5, 0.4, 0.2)) == Said("0.50, 0.50, 0.40, 0.40; overlap 50\xa0%", True)
+    assert _said(box, outputs, (0.5, 0.5, 0.4, 0.19)).right is False
+
+
+def test_scores_of_the_table():
+    tasks = [Number("my.points"), OneOf("mood", ["a", "b"])]
+    names = [
+        "mood.accuracy",
+        "mood.macro_f1",
+        "mood.without_the.text.accuracy",
+        "mood.without_the.text.macro_f1",
+    ]
+    names += ["my.points.pearson", "my.points.only_a.pearson", "my.points.only_a.mae"]
+    assert [name for name in names if _told(name, tasks)] == [*names[:3], names[4], names[6]]
 
 
 def test_the_share_of_attention_inside_a_box():

@@ -29,6 +29,7 @@ from sensorium.viewing.report import Asked, Drawing, Example, Examples, Said
 SHOWN = 10  # test rows with their media
 PICTURED = 400  # rows whose gates are drawn
 LIKELIEST = 3  # labels whose probability is told
+PERCENT = "\u00a0%"  # stays on the line of its number
 FEWEST = 12  # vectors of which a projection says something
 
 
@@ -67,7 +68,7 @@ def fusion_report(trained: Trained, folder: Path, collate: Collator, about: str,
         title=f"{type(model.fusion).__name__} of {', '.join(model.columns)}",
         lead=f"What it answers to {', '.join(repr(one.name) for one in model.tasks)}, and what it goes by.",
         facts={
-            "data": about.replace("\n", "; "),
+            "data": "; ".join(line.rstrip(".") for line in about.splitlines()),
             "columns": "; ".join(
                 f"{name}: {type(tower).__name__}" for name, tower in model.by_column.items()
             ),
@@ -78,12 +79,19 @@ def fusion_report(trained: Trained, folder: Path, collate: Collator, about: str,
             "checkpoint": trained.checkpoint,
         },
         history=trained.steps,
-        generated=scores,
+        generated={name: score for name, score in scores.items() if _told(name, model.tasks)},
         headline=[name for one in model.tasks if (name := f"{one.name}.{main_metric(one)}") in scores],
         examples=[_examples(task, samples, rows, outputs, hidden)] if rows else [],
         drawings=drawings,
         attention=attention_maps(model, collate, rows) if model.fusion.reads_tokens else [],
     )
+
+
+def _told(name: str, tasks: Sequence[Task]) -> bool:
+    """Whether a score stands in the table: all with every column, the main ones without some."""
+    [task] = [one for one in tasks if name.startswith(f"{one.name}.")][:1]  # names of a user's may have dots
+    without, _, metric = name.removeprefix(f"{task.name}.").rpartition(".")
+    return not without or metric == main_metric(task)
 
 
 def _examples(
@@ -97,7 +105,7 @@ def _examples(
         media = [shown(sample, name) for name in sample.columns]
         if isinstance(task, Box):
             media = boxed(media, right, task.answers(outputs[row : row + 1])[0])
-        asked = Asked(task.name, answer_text(right), _said(task, outputs[row], right), beside)
+        asked = Asked(task.name, answer_text(right), _said(task, outputs[row], right, LIKELIEST), beside)
         made.append(Example(tuple(one for one in media if one is not None), [asked]))
     note = "Test rows drawn at random."
     if isinstance(task, Box):
@@ -105,24 +113,25 @@ def _examples(
     return Examples("Test rows", made, note)
 
 
-def _said(task: Task, outputs: Tensor, right: Any) -> Said:
+def _said(task: Task, outputs: Tensor, right: Any, likeliest: int = 1) -> Said:
     """An answer with its probabilities, and whether it is right; of numbers nobody says right or wrong."""
     [answer] = task.answers(outputs[None])
     probabilities = task.probabilities(outputs[None])
     if isinstance(task, OneOf) and probabilities is not None:
-        best = probabilities[0].topk(min(LIKELIEST, task.width))
+        told = likeliest if task.width > 2 else 1  # of two, one says the other
+        best = probabilities[0].topk(min(told, task.width))
         likely = " · ".join(
-            f"{task.labels[place]} {100 * p:.0f} %"
+            f"{task.labels[place]} {100 * p:.0f}{PERCENT}"
             for p, place in zip(best.values.tolist(), best.indices.tolist())
         )
         return Said(likely, answer == right)
     if isinstance(task, AnyOf) and probabilities is not None:
         each = dict(zip(task.labels, probabilities[0].tolist()))
-        words = " · ".join(f"{label} {100 * each[label]:.0f} %" for label in answer)
+        words = " · ".join(f"{label} {100 * each[label]:.0f}{PERCENT}" for label in answer)
         return Said(words or "none", set(answer) == set(right))
     if isinstance(task, Box):
         overlap = float(iou(torch.tensor([answer]), torch.tensor([right]))[0])
-        return Said(f"{answer_text(answer)}; overlap {100 * overlap:.0f} %", overlap >= 0.5)
+        return Said(f"{answer_text(answer)}; overlap {100 * overlap:.0f}{PERCENT}", overlap >= 0.5)
     return Said(answer_text(answer))
 
 
