@@ -51,6 +51,18 @@ SYSTEMS = {
         "sensorium.systems.palm_e:palm_e",
         "a language model that reads pictures, things and states among the words (Driess et al. 2023)",
     ),
+    "vit": (
+        "sensorium.systems.vit:vit",
+        "a transformer over patches with a linear head a task (Dosovitskiy et al. 2020)",
+    ),
+    "mae": (
+        "sensorium.systems.mae:mae",
+        "a ViT that fills in the patches hidden from it, and the light decoder it does so with (He et al. 2021)",
+    ),
+    "simclr": (
+        "sensorium.systems.simclr:simclr",
+        "two views of a picture belong together, and the head that says so is dropped (Chen et al. 2020)",
+    ),
     "smol_llava": (
         "sensorium.systems.smol_llava:smol_llava",
         "a small language model that sees: LLaVA's composition with light parts",

@@ -43,7 +43,7 @@ class Size:
 
 # ViT's sizes (Dosovitskiy et al. 2020, table 1) with the paper's decoder (section 4.1); "tiny" is ours, for a CPU.
 SIZES = {
-    "tiny": Size(64, 8, 192, 6, 96, 2),
+    "tiny": Size(64, 8, 192, 4, 96, 1),
     "ViT-B/16": Size(224, 16, 768, 12, 512, 8),
     "ViT-L/16": Size(224, 16, 1024, 24, 512, 8),
     "ViT-H/14": Size(224, 14, 1280, 32, 512, 8),
