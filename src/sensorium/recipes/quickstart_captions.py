@@ -42,11 +42,13 @@ MADE = (
     "By weights that come with the repository (weights/smol_captioner), as `sensorium train captions` makes them; "
     "nothing is trained here."
 )
+FORCED = {(NAMES, "writes")}  # says whether the model would write the name, not what it would write instead
 SHOWN = 6  # of each in the report
 PRINTED = 4  # captions in the terminal
 BESIDE = {
     "nearest": "nearest picture's",
     "retrieval": "retrieval alone",
+    "ranks_retrieved": "language model alone",
     "writes": "language model alone",
     "chooses.other_picture": "another picture",
 }
@@ -155,7 +157,7 @@ def scored(weights: Path, cache: Path, tested: int, limit: int | None) -> Captio
         scores |= test.scores(said)
         kept[name] = [
             {"id": known.samples[item.row].id, "right": item.answer, "nearest": item.found.nearest}
-            | {who: texts[n] for who, texts in said.texts.items()}
+            | {who: texts[n] for who, texts in said.texts.items() if (name, who) not in FORCED}
             for n, item in enumerate(items)
         ]
     return Captioned(scores, kept)
