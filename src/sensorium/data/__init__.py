@@ -11,5 +11,6 @@ packing.py        rendered conversations -> rows that share the beginnings they 
 conversation_batch.py  samples with messages + renderer + encoders -> token batch
 tokens.py         what a token batch is
 quarantine.py     media that cannot be decoded: a list with reasons, and a limit
+augment.py        batches of prepared pictures cropped, mirrored, in other light; two views of each
 bundled.py        the two data sets that come along
 """

@@ -13,6 +13,7 @@ curves.py          losses and scores over the steps of a run
 conflict.py        whether the gradients of several tasks agree, as one PNG
 comparison.py      ways of fusing side by side: scores, missing columns, Shapley values; comparison_table.py: the table
 gates.py           how much a fusion takes of each column: in single rows, in all, by label
+reconstructions.py pictures, what was seen of them and what was made of it, as one PNG
 page.py            the frame: style, script, security policy; svg.py: axes and marks; inline.py: data URIs
 figure.py          save(path, searches): the gallery as one PNG; attention_figure.py: the same of attention maps
 
