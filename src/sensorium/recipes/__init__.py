@@ -45,6 +45,10 @@ RECIPES = {
         "sensorium.recipes.llava:llava",
         "a language model that sees, from conversations about pictures: your own file or the bundled captions",
     ),
+    "blip2_stage1": (
+        "sensorium.recipes.blip2_stage1:blip2_stage1",
+        "a Q-Former that learns from captions what of a picture can be said, before any language model (stage 1)",
+    ),
     "blip2": (
         "sensorium.recipes.blip2:blip2",
         "a Q-Former that writes pictures into the prompt of a frozen language model (stage 2)",

@@ -10,12 +10,17 @@ import torch
 from sensorium.data.conversation_batch import ConversationCollator
 from sensorium.data.feature_cache import FeatureCache
 from sensorium.data.quarantine import Quarantine
+from sensorium.models.image_text_qformer import ImageTextQFormer
 from sensorium.models.multimodal_lm import MultimodalLM
 from sensorium.objectives.next_token import NextToken
+from sensorium.recipes.blip2_stage1 import blip2_stage1
 from sensorium.recipes.llava import FREEZE, LR, Train, conversations, held_out_scores, split
 from sensorium.recipes.scene_questions import collator
+from sensorium.systems import system_builder
+from sensorium.systems.blip2_stage1 import into_stage_2
 from sensorium.systems.smol_blip2 import LanguageModel, smol_blip2
-from sensorium.training.checkpoint import load_weights
+from sensorium.training.checkpoint import load_model, load_weights, read
+from sensorium.training.loop import fit
 from sensorium.training.run import Run
 from sensorium.weights import cache_folder
 
@@ -39,14 +44,18 @@ def blip2(
     limit: int | None = None,
     cache: Path | None = None,
     progress: bool = True,
+    stage_1: Path | None = None,
+    stage_1_steps: int = 0,
+    size: int = 224,
 ) -> Run:
-    """Captions through a Q-Former, the language model frozen (stage 2; the Q-Former begins at random).
+    """Captions through a Q-Former, the language model frozen (stage 2, after stage 1 where that is asked for).
 
     A decoder-only model writes the caption after picture and question. For an encoder-decoder the question is the
     prefix that its encoder reads beside the picture, and the loss is on what its decoder writes.
 
     Paper: Li et al. 2023, arXiv:2301.12597, section 3.2
     Command: sensorium train blip2
+             sensorium train blip2 --stage-1-steps 400 --size 160
     Hardware and time: 2 CPU cores, about a second a step; the encoder's features are computed once.
     Expected: held-out tokens better than with withheld and with other pictures; see docs/answers.md.
 
@@ -69,7 +78,31 @@ def blip2(
         limit: Use so many conversations, for a quick look.
         cache: Folder of the feature cache.
         progress: Show the preflight and progress bars.
+        stage_1: A run of `blip2_stage1` whose Q-Former this one begins with, and whose queries, layers, width and size
+            it takes; None: it begins at random. With the same seed and share held out, neither saw what is tested on.
+        stage_1_steps: Train stage 1 first, for so many steps, in the folder `stage_1` (None: folder/stage_1).
+        size: Side of the pictures in pixels.
     """
+    if stage_1_steps:
+        if data is not None:
+            raise ValueError("stage_1_steps: stage 1 trains on the bundled captions; leave data out")
+        stage_1 = stage_1 or Path(folder) / "stage_1"
+        fit(
+            blip2_stage1(
+                stage_1,
+                queries,
+                layers,
+                width,
+                size,
+                stage_1_steps,
+                held_out=held_out,
+                seed=seed,
+                limit=limit,
+                cache=cache,
+                progress=progress,
+            )
+        )
+    first, shape = (None, {}) if stage_1 is None else opened_stage_1(stage_1)
     torch.manual_seed(seed)
     args: dict[str, Any] = {
         "queries": queries,
@@ -77,8 +110,11 @@ def blip2(
         "width": width,
         "rank": rank if train == "lora" else 0,
         "language_model": language_model,
-    }
+        "size": size,
+    } | shape
     model = smol_blip2(**args)
+    if first is not None:
+        into_stage_2(first, model)
     if start is not None:
         load_weights(start, model)
     if train == "full":
@@ -117,6 +153,15 @@ def blip2(
         data_card=f"{len(kept)} conversations of {data or 'bundled captions (datasets/)'}; {len(tested)} held out",
         progress=progress,
     )
+
+
+def opened_stage_1(folder: Path) -> tuple[ImageTextQFormer, dict[str, Any]]:
+    """The model of a run of `blip2_stage1`, and what of its arguments stage 2 must share."""
+    about = read(folder)
+    model = load_model(folder, system_builder)
+    if not isinstance(model, ImageTextQFormer):
+        raise ValueError(f"stage_1={folder} is a {about.system!r}; expected a run of blip2_stage1")
+    return model, {name: about.args[name] for name in ("queries", "layers", "width", "size")}
 
 
 def reader(model: MultimodalLM) -> ConversationCollator:

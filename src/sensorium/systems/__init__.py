@@ -75,6 +75,10 @@ SYSTEMS = {
         "sensorium.systems.smol_blip2:smol_blip2",
         "a Q-Former in front of a small frozen language model: BLIP-2's second stage with light parts",
     ),
+    "smol_blip2_stage1": (
+        "sensorium.systems.smol_blip2_stage1:smol_blip2_stage1",
+        "the same Q-Former before any language model: BLIP-2's first stage with light parts",
+    ),
     "smol_captioner": (
         "sensorium.systems.smol_captioner:smol_captioner",
         "a small language model that names one thing, with the names of similar pictures in its prompt",

@@ -5,7 +5,8 @@
     words ──────────────────────────► embedding table ──────────────────────► SmolLM2-135M, frozen ──► words
 
 The composition is BLIP-2's second stage (Li et al. 2023, arXiv:2301.12597, section 3.2): Q-Former and linear layer
-learn, encoder and language model do not. The paper's Q-Former comes from a first stage; this one begins at random.
+learn, encoder and language model do not. The Q-Former begins at random, or, as the paper's, with what a first stage
+taught it (systems/smol_blip2_stage1.py).
 
 With `language_model="t5-debug"` a random T5 of two layers stands for Flan-T5: it shows the prefix objective of figure 3
 (the question is read by the encoder, the answer written by the decoder), and says nothing of worth.
