@@ -145,20 +145,21 @@ def with_start(tokenizer: Any) -> Any:
 
 
 def assemble(
-    vision: Any, words: Any, tokenizer: Any, qformer: QFormer, shared: int = SHARED, writes: bool = True
+    vision: Any, words: Any, tokenizer: Any, qformer: QFormer, shared: int = SHARED
 ) -> ImageTextQFormer:
     """The parts put together; heads, word table and word head are new.
 
-    words: configuration of the word table, as `WordTable` wants it; shared: D; writes: with a word head
+    words: configuration of the word table, as `WordTable` wants it; shared: D
     """
     width = qformer.width
-    heads = [nn.Linear(width, shared), nn.Linear(width, shared), nn.Linear(width, 2)]
-    for head in heads:
+    image_head, text_head, match_head = (nn.Linear(width, out) for out in (shared, shared, 2))
+    for head in (image_head, text_head, match_head):
         nn.init.normal_(head.weight, std=0.02)
         nn.init.zeros_(head.bias)
     text = TransformersTextEncoder(WordTable(words), tokenizer, pooling="first")
-    word_head = WordHead(width, words.vocab_size, qformer.norm.eps) if writes else None
-    return ImageTextQFormer({"image": vision, "text": text}, qformer, *heads, word_head)
+    word_head = WordHead(width, words.vocab_size, qformer.norm.eps)
+    encoders = {"image": vision, "text": text}
+    return ImageTextQFormer(encoders, qformer, image_head, text_head, match_head, word_head)
 
 
 def _assemble(config: Any, tokenizer: Any, preparation: ImagePreparation | None) -> ImageTextQFormer:
