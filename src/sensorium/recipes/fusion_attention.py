@@ -22,7 +22,7 @@ from sensorium.tasks import Task
 from sensorium.viewing.attention_maps import PictureAttention, SoundAttention, Word, by_word, words_of
 
 MAPS = 3  # rows drawn
-WORDS = 5  # of a text
+WORDS = 4  # of a text: with the picture and the whole, one line of the page
 SHORTEST = 3  # letters of a word that is drawn
 TOKEN_SECONDS = 0.02  # of WhisperEncoder
 ARROW = "→"
@@ -51,15 +51,15 @@ def attention_maps(
     drawn = []
     for place, row in enumerate(whole):
         sample = collate.samples[row]
-        own = {
-            name: (map_[place].float().numpy(), name.split(ARROW))
-            for name, map_ in output.fused.attention.items()
-        }
+        looks = [
+            (name.split(ARROW), map_[place].float().numpy()) for name, map_ in output.fused.attention.items()
+        ]
+        looks.sort(key=lambda look: look[0][0] != "fused")  # the whole before single words
         masks = {column: output.columns[column].mask[place].numpy() for column in model.columns}
         for column in model.columns:
             maps = {
                 label: map_
-                for map_, (source, target) in own.values()
+                for (source, target), map_ in looks
                 if target == column
                 for label, map_ in _named(model, sample, source, map_[:, masks[column]]).items()
             }
