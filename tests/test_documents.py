@@ -35,7 +35,8 @@ TOO_LONG = (
     "sensorium train palm_e",
     "sensorium train speech",
     "sensorium train captions",
-    "sensorium train blip2",
+    "sensorium train blip",
+    "sensorium capfilt",
     "sensorium train llava",
 )
 

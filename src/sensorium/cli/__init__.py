@@ -18,6 +18,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": commands.predict,
     "compare": commands.compare,
     "gains": commands.gains,
+    "capfilt": commands.capfilt,
     "index": commands.index,
     "search": commands.search,
     "ask": commands.ask,

@@ -1,6 +1,7 @@
 """The command line: every command is a typed function, and its arguments are the options.
 
-    sensorium quickstart | train | evaluate | predict | compare | gains | index | search | ask | chat | systems | doctor
+    sensorium quickstart | train | evaluate | predict | compare | gains | capfilt | index | search | ask | chat
+        | systems | doctor
 
 Only this file and the standard library are imported until a command runs, so `--help` answers at once.
 """
@@ -215,6 +216,39 @@ def gains(
         raise ValueError(
             f"gains {recipe} of {len(task)} tasks: expected few_labels of one task at most, or multi_task"
         )
+
+
+def capfilt(
+    source: Positional[Path],
+    model: Path = Path("runs/blip"),
+    out: Path = Path("cleaned"),
+    threshold: float = 0.5,
+    top_p: float | None = 0.9,
+    truth: str = "",
+    limit: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Caption the pictures of a noisy set, and keep of the given and the made captions those that fit (BLIP's CapFilt).
+
+    Writes OUT/pairs.jsonl, which every command reads as a set of its own, OUT/pictures, OUT/report.html with kept and
+    removed texts and their scores, and OUT/quarantine.jsonl. The source stays as it is.
+
+    Example: sensorium capfilt my/photos --model runs/blip --out my/cleaned
+
+    Args:
+        source: Folder of pictures with captions (x.jpg and x.txt), .csv, .jsonl, .json, .parquet or .tar.
+        model: Folder of a checkpoint, or of a run of sensorium train blip.
+        out: Folder to write, which must be empty or not there.
+        threshold: Least probability, by the model's matching, of a text that stays.
+        top_p: Captions are drawn from the fewest likeliest words whose probabilities sum to this; None: the likeliest.
+        truth: Name of a field that says (1 or 0) whether a given text is wrong: the report then says how well those
+            were found.
+        limit: Use at most so many records.
+        seed: Of the drawn captions.
+    """
+    from sensorium.cli.filtering import filter_source
+
+    filter_source(source, model, out, threshold, top_p, truth, limit, seed)
 
 
 def index(

@@ -49,6 +49,10 @@ RECIPES = {
         "sensorium.recipes.blip2_stage1:blip2_stage1",
         "a Q-Former that learns from captions what of a picture can be said, before any language model (stage 1)",
     ),
+    "blip": (
+        "sensorium.recipes.blip:blip",
+        "BLIP: contrast, matching and captions at once, on the bundled drawings or your own pictures",
+    ),
     "blip2": (
         "sensorium.recipes.blip2:blip2",
         "a Q-Former that writes pictures into the prompt of a frozen language model (stage 2)",
