@@ -27,6 +27,14 @@ SYSTEMS = {
         "sensorium.systems.image_text_audio:image_text_audio",
         "pictures, words and speech in one space, from light pretrained encoders",
     ),
+    "bert": (
+        "sensorium.systems.bert:bert",
+        "a text encoder that learns from words hidden in pairs of texts (Devlin et al. 2019)",
+    ),
+    "gpt": (
+        "sensorium.systems.gpt:gpt",
+        "a language model that learns to write what comes next (Radford et al. 2018, 2019)",
+    ),
     "fusion_network": (
         "sensorium.systems.fusion_network:fusion_network",
         "any encoders, any fusion, one head a task: classifies what comes in several modalities",
