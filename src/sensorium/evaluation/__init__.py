@@ -9,6 +9,7 @@ generated.py     GeneratedScore: a score on generated text with all its baseline
 answers.py       exact match and VQA accuracy, in all and for each kind of question
 captions.py      BLEU, METEOR, ROUGE-L, CIDEr
 transcription.py WER, CER
+perplexity.py    perplexity and accuracy over the tokens of texts, and a unigram model to stand beside
 blind.py         answers without looking: media withheld or shuffled, majority, nearest copy, names only
 drop_one.py      what each modality of a fused query, or of a conversation, contributes
 predictions.py   answers to tasks: accuracy, F1, mAP, MAE, Pearson, IoU; blind and drop-one numbers beside them
