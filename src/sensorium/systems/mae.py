@@ -28,6 +28,12 @@ HEAD, DECODER_HEAD = 64, 32  # channels of an attention head
 MLP = 4  # hidden width of every block, in widths of the block
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
+# What a ViTMAEConfig and the ViTConfig of its encoder both have.
+SHARED = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "layer_norm_eps"),
+    *("image_size", "patch_size", "num_channels", "hidden_act", "qkv_bias"),
+)
+
 
 @dataclass(frozen=True)
 class Size:
@@ -100,16 +106,8 @@ def to_transformers(system: MaskedAutoencoder, normed: bool = True) -> Any:
 
     vit: Any = system.encoder.model
     blocks: Any = system.decoder.blocks
-    shared = (
-        "hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "intermediate_size",
-        "layer_norm_eps",
-    )
-    shared += ("image_size", "patch_size", "num_channels", "hidden_act", "qkv_bias")
     config = ViTMAEConfig(
-        **{name: getattr(vit.config, name) for name in shared},
+        **{name: getattr(vit.config, name) for name in SHARED},
         decoder_hidden_size=system.decoder.embed.out_features,
         decoder_num_hidden_layers=len(blocks),
         decoder_num_attention_heads=blocks[0].attention.num_attention_heads,

@@ -116,12 +116,12 @@ def to_transformers(system: FusionNetwork) -> Any:
     """
     from transformers import ViTConfig, ViTForImageClassification
 
-    if len(system.tasks) != 1 or not isinstance(system.tasks[0], OneOf):
+    task = system.tasks[0]
+    if len(system.tasks) != 1 or not isinstance(task, OneOf):
         raise ValueError(
-            f"tasks {[task.name for task in system.tasks]}: expected one, with one label of several"
+            f"tasks {[one.name for one in system.tasks]}: expected one, with one label of several"
         )
     [column] = system.columns
-    [task] = system.tasks
     encoder: Any = system.encoders[column]
     if encoder.pooling != "first":
         raise ValueError(
