@@ -69,12 +69,14 @@ def test_the_page_holds_what_the_run_is(tmp_path, kind, label):
 def test_what_is_said_and_whether_it_is_right():
     two, three = OneOf("x", ["no", "yes"]), OneOf("x", ["a", "b", "c", "d"])
     logits = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()
-    assert _said(two, torch.tensor([0.2, 0.8]).log(), "no", 3) == Said("yes 80\xa0%", False)
-    assert _said(three, logits, "a", 3) == Said("a 40\xa0% · b 30\xa0% · c 20\xa0%", True)
-    assert _said(three, logits, "a") == Said("a 40\xa0%", True)
+    assert _said(two, torch.tensor([0.2, 0.8]).log(), "no", 3) == Said("yes: 80\xa0%", False)
+    assert _said(three, logits, "a", 3) == Said("a: 40\xa0% · b: 30\xa0% · c: 20\xa0%", True)
+    assert _said(three, logits, "a") == Said("a: 40\xa0%", True)
+    sure = torch.tensor([0.985, 0.014, 0.0006, 0.0004]).log()
+    assert _said(three, sure, "a", 3).text == "a: 98\xa0% · b: 1\xa0%"
     several = AnyOf("x", ["a", "b", "c"])
     outputs = torch.tensor([0.9, 0.2, 0.6]).logit()
-    assert _said(several, outputs, ["c", "a"]) == Said("a 90\xa0% · c 60\xa0%", True)
+    assert _said(several, outputs, ["c", "a"]) == Said("a: 90\xa0% · c: 60\xa0%", True)
     assert _said(several, -torch.ones(3), ["a"]) == Said("none", False)
     assert _said(Number("x", centre=2.0), torch.tensor([0.5]), 9.0) == Said("2.5", None)
     box = Box("x")

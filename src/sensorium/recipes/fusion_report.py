@@ -28,7 +28,7 @@ from sensorium.viewing.report import Asked, Drawing, Example, Examples, Said
 
 SHOWN = 10  # test rows with their media
 PICTURED = 400  # rows whose gates are drawn
-LIKELIEST = 3  # labels whose probability is told
+LIKELIEST, TOLD = 3, 0.01  # labels whose probability is told, at most; and from where on
 PERCENT = "\u00a0%"  # stays on the line of its number
 FEWEST = 12  # vectors of which a projection says something
 
@@ -121,13 +121,14 @@ def _said(task: Task, outputs: Tensor, right: Any, likeliest: int = 1) -> Said:
         told = likeliest if task.width > 2 else 1  # of two, one says the other
         best = probabilities[0].topk(min(told, task.width))
         likely = " · ".join(
-            f"{task.labels[place]} {100 * p:.0f}{PERCENT}"
-            for p, place in zip(best.values.tolist(), best.indices.tolist())
+            f"{task.labels[place]}: {100 * p:.0f}{PERCENT}"
+            for rank, (p, place) in enumerate(zip(best.values.tolist(), best.indices.tolist()))
+            if rank == 0 or p >= TOLD
         )
         return Said(likely, answer == right)
     if isinstance(task, AnyOf) and probabilities is not None:
         each = dict(zip(task.labels, probabilities[0].tolist()))
-        words = " · ".join(f"{label} {100 * each[label]:.0f}{PERCENT}" for label in answer)
+        words = " · ".join(f"{label}: {100 * each[label]:.0f}{PERCENT}" for label in answer)
         return Said(words or "none", set(answer) == set(right))
     if isinstance(task, Box):
         overlap = float(iou(torch.tensor([answer]), torch.tensor([right]))[0])
