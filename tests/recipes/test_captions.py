@@ -10,7 +10,8 @@ from sensorium.evaluation.generated import Measured
 from sensorium.evaluation.scores import interval
 from sensorium.models.decoding import Decoding
 from sensorium.recipes import retrieval_tests
-from sensorium.recipes.captions import Item, candidates, captions, item_of, sentence, trust_of
+from sensorium.recipes.caption_items import Item, candidates, item_of, sentence, trust_of
+from sensorium.recipes.captions import captions
 from sensorium.recipes.neighbours import Known, Neighbours, folds
 from sensorium.recipes.retrieval_tests import (
     CaptionMeasures,
