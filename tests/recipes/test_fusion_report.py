@@ -13,7 +13,7 @@ from PIL import Image
 from sensorium.data.sample import Sample
 from sensorium.media import Audio, Video
 from sensorium.recipes.fusion import fusion
-from sensorium.recipes.fusion_attention import chosen, looked_at, share_inside
+from sensorium.recipes.fusion_attention import _figure, chosen, looked_at, share_inside
 from sensorium.recipes.fusion_media import boxed, corners, shown, strip
 from sensorium.recipes.fusion_report import _said, _told, answer_text, labels_for
 from sensorium.tasks import AnyOf, Box, Number, OneOf
@@ -124,14 +124,24 @@ def test_words_of_a_text_that_are_drawn():
 
 
 def test_media_are_shown_as_what_they_are():
-    clip = Video(np.stack([np.full((4, 6, 3), n, np.uint8) for n in range(8)]), np.arange(8.0))
-    assert [int(strip(clip)[y, x, 0]) for y, x in ((0, 0), (0, 6), (4, 0), (4, 6))] == [0, 2, 5, 7]
+    clip = Video(np.stack([np.full((8, 12, 3), n, np.uint8) for n in range(8)]), np.arange(8.0))
+    assert [int(strip(clip)[y, x, 0]) for y, x in ((4, 6), (4, 18), (12, 6), (12, 18))] == [0, 2, 5, 7]
+    assert (strip(clip)[0] == 255).all()
     sound = Audio(np.zeros(16_000 * 20, np.float32), 16_000)
     sample = Sample("a", {"clip": clip, "sound": sound, "text": "x" * 500}, {})
-    assert shown(sample, "clip").picture.shape == (8, 12, 3)
+    assert shown(sample, "clip").picture.shape == (16, 24, 3)
     assert len(shown(sample, "sound").sound.samples) == 16_000 * 8
     assert len(shown(sample, "text").text) == 401
     assert shown(sample, "nothing") is None
+
+
+def test_attention_over_a_clip_is_laid_out_as_its_frames():
+    clip = Video(np.zeros((3, 8, 8, 3), np.uint8), np.arange(3.0))
+    sample = Sample("a", {"clip": clip}, {"clip": "video"})
+    shown_map = _figure(None, sample, "clip", {"the whole": np.array([0.5, 0.2, 0.3])})
+    assert shown_map.picture.shape == (16, 16, 3)
+    assert shown_map.maps["the whole"].tolist() == [[0.5, 0.2], [0.3, 0.0]]
+    assert _figure(None, sample, "clip", {"the whole": np.ones(4)}) is None  # not one a frame
 
 
 def test_boxes_are_drawn_where_they_are():

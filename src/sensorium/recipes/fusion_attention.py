@@ -5,6 +5,7 @@ FusionNetwork, rows -> PictureAttention, SoundAttention; test batches with boxes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from sensorium.data.sample import Batch, Sample
 from sensorium.encoders.audio import WhisperEncoder
 from sensorium.encoders.text import TransformersTextEncoder
 from sensorium.media import Audio, Video
-from sensorium.recipes.fusion_media import decoded
+from sensorium.recipes.fusion_media import decoded, tiled
 from sensorium.tasks import Task
 from sensorium.viewing.attention_maps import PictureAttention, SoundAttention, Word, by_word, words_of
 
@@ -99,8 +100,13 @@ def _figure(
         frames = [np.asarray(frame) for frame in media.frames]
         if any(np.size(map_) != len(frames) for map_ in maps.values()):
             return None
-        wide = {name: np.asarray(map_)[None] for name, map_ in maps.items()}
-        return PictureAttention(title, np.concatenate(frames, 1), wide, "Frame by frame.", letterbox=False)
+        across = math.ceil(math.sqrt(len(frames)))
+        cells = across * -(-len(frames) // across)
+        grids = {
+            name: np.pad(map_, (0, cells - len(frames))).reshape(-1, across) for name, map_ in maps.items()
+        }
+        note = "Frame by frame, in the order of a text."
+        return PictureAttention(title, tiled(frames, across), grids, note, letterbox=False)
     if not isinstance(media, np.ndarray) or media.ndim != 3:
         return None
     side = round(len(next(iter(maps.values()))) ** 0.5)

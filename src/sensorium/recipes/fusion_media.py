@@ -61,9 +61,19 @@ def thumbnail(sample: Sample) -> np.ndarray | None:
 def strip(clip: Video) -> np.ndarray:
     """uint8[H, W, 3]: some frames in order, two a row."""
     places = np.linspace(0, len(clip.frames) - 1, min(FRAMES, len(clip.frames))).round().astype(int)
-    frames = [np.asarray(clip.frames[place]) for place in places]
-    frames += [np.full_like(frames[0], 255)] * (-len(frames) % 2)
-    return np.concatenate([np.concatenate(frames[n : n + 2], 1) for n in range(0, len(frames), 2)], 0)
+    return tiled([np.asarray(clip.frames[place]) for place in places], 2)
+
+
+def tiled(frames: Sequence[np.ndarray], across: int) -> np.ndarray:
+    """Frames of one size in rows of so many, read like a text, their edges white; white where the last row ends."""
+    cells = []
+    for frame in frames:
+        cell, edge = frame.copy(), max(1, len(frame) // 48)
+        cell[:edge] = cell[-edge:] = cell[:, :edge] = cell[:, -edge:] = 255
+        cells.append(cell)
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % across)
+    rows = [np.concatenate(cells[n : n + across], 1) for n in range(0, len(cells), across)]
+    return np.concatenate(rows, 0)
 
 
 def boxed(
