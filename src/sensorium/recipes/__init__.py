@@ -77,6 +77,14 @@ RECIPES = {
         "sensorium.recipes.few_labels:few_labels",
         "a task of which few rows have a label: pseudo-labels, labels from words, or a start without any",
     ),
+    "videoprism": (
+        "sensorium.recipes.videoprism:videoprism",
+        "a video encoder from sentences that say what moves which way (VideoPrism's stage 1)",
+    ),
+    "masked_videoprism": (
+        "sensorium.recipes.videoprism:masked_videoprism",
+        "the same encoder from itself: a part of a clip tells what its teacher makes of the whole (stage 2)",
+    ),
 }
 
 

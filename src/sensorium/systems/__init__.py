@@ -95,6 +95,10 @@ SYSTEMS = {
         "sensorium.systems.videoprism:videoprism",
         "videos and words; blocks over space, then over time (Zhao et al. 2024)",
     ),
+    "frame_clip": (
+        "sensorium.systems.videoprism:frame_clip",
+        "videos and words; pictures averaged over frames: VideoPrism's peer (Luo et al. 2021)",
+    ),
     "masked_videoprism": (
         "sensorium.systems.videoprism:masked_videoprism",
         "a video encoder that tells from a part of a clip what its teacher makes of the whole (Zhao et al. 2024)",

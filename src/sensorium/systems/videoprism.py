@@ -28,8 +28,9 @@ from typing import Any
 from torch import nn
 
 from sensorium.encoders.factorised_video import FactorisedVideoEncoder
-from sensorium.encoders.image import ImagePreparation
+from sensorium.encoders.image import ImagePreparation, TransformersImageEncoder
 from sensorium.encoders.text import TransformersTextEncoder
+from sensorium.encoders.video import FrameEncoder
 from sensorium.models.joint_embedding import JointEmbedding
 from sensorium.models.masked_video import MaskedVideo, ShuffledDecoder
 from sensorium.systems import two_towers
@@ -123,6 +124,29 @@ def stage_two(encoder: Any, share: float = 0.65, shuffled: bool = True, column: 
         places,
     )
     return MaskedVideo(encoder, copy.deepcopy(encoder), decoder, share, shuffled, column)
+
+
+def frame_clip(
+    size: str = "base", tokenizer: Any = None, *, video: str = "video", text: str = "text"
+) -> JointEmbedding:
+    """VideoPrism's peer, from random weights: CLIP's ViT on every frame, averaged (CLIP4Clip's "meanP"), beside the
+    same text tower. As many blocks of the same width in all; what it lacks is the order of frames."""
+    from transformers import CLIPVisionConfig
+
+    sizes, tokenizer = two_towers.size_of(SIZES, size), two_towers.open_tokenizer(tokenizer, size)
+    vision = CLIPVisionConfig(
+        image_size=sizes.pixels,
+        patch_size=sizes.patch,
+        hidden_size=sizes.width,
+        intermediate_size=sizes.hidden,
+        num_hidden_layers=sizes.spatial_layers + sizes.temporal_layers + sizes.auxiliary_layers,
+        num_attention_heads=sizes.heads,
+    )
+    words = _config(sizes, tokenizer).text_config
+    frames = TransformersImageEncoder.from_config(vision)
+    return JointEmbedding(
+        encoders={video: FrameEncoder(frames), text: TransformersTextEncoder.from_config(words, tokenizer)}
+    )
 
 
 def from_transformers(
