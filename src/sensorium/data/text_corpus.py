@@ -108,7 +108,7 @@ def halves(caption: str) -> tuple[str, str]:
     return " ".join(words[:middle]), " ".join(words[middle:])
 
 
-class Windows(Sequence[list[int]]):
+class Windows(Sequence[np.ndarray]):
     """Documents of one language behind each other, cut to one length, as a causal language model trains on.
 
         end │ document i │ end │ another, by chance │ end │ … cut at `length` + 1 tokens
@@ -129,7 +129,8 @@ class Windows(Sequence[list[int]]):
     def __len__(self) -> int:
         return len(self.documents)
 
-    def __getitem__(self, place: Any) -> list[int]:
+    def __getitem__(self, place: Any) -> np.ndarray:
+        """int64[length + 1]"""
         if not 0 <= place < len(self):
             raise IndexError(place)
         others = self.of_language[self.documents[place].language]
@@ -139,10 +140,10 @@ class Windows(Sequence[list[int]]):
             tags = [document.tags[which] for which in np.random.permutation(len(document.tags))]
             ids += [*self.tokenizer(document.worded(tags))["input_ids"], self.tokenizer.eos_token_id]
             place = others[np.random.randint(len(others))]
-        return ids[: self.length + 1]
+        return np.array(ids[: self.length + 1])
 
 
-def as_batch(rows: Sequence[Sequence[int]], names: Sequence[str] = ()) -> TokenBatch:
+def as_batch(rows: Sequence[Sequence[int] | np.ndarray], names: Sequence[str] = ()) -> TokenBatch:
     """Token ids -> one row a sequence (several where short ones fit), every token but the first a target."""
     read = [Rendered(np.array(ids), np.arange(len(ids)) > 0, (), ()) for ids in rows]
     return pack(read, share_prefixes=False).batch({}, names or [str(row) for row in range(len(rows))])

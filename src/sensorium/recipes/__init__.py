@@ -25,6 +25,14 @@ RECIPES = {
         "sensorium.recipes.siglip:siglip",
         "the same with SigLIP: a yes or no for each pair of a picture and a name",
     ),
+    "bert": (
+        "sensorium.recipes.bert:bert",
+        "BERT from random weights on the bundled names, tags and captions: hidden words, and pairs",
+    ),
+    "gpt": (
+        "sensorium.recipes.gpt:gpt",
+        "GPT from random weights on the same texts, asked with no, one or eight examples in its prompt",
+    ),
     "textbook": (
         "sensorium.recipes.textbook:textbook",
         "the textbook's classifier on your own labelled files: LSTM and CNN from nothing, or frozen towers",
