@@ -92,7 +92,7 @@ class PairCollator:
     are not asked whether it follows.
 
     tokenizer: of `transformers`, with cls_token, sep_token, mask_token and pad_token
-    limit:     tokens of a pair, marks included; the longer text is cut first (A.2 of the paper's code)
+    limit:     tokens of a pair, marks included; the longer text is cut first, as the paper's authors do
     """
 
     def __init__(

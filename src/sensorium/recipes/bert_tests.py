@@ -143,11 +143,11 @@ def _vectors(model: Bert, train: Sequence[Document], test: Sequence[Document]) -
 def _share_no_piece(batch: MaskedBatch) -> np.ndarray:
     """int64[B]: 1 where no token of the first text is one of the second."""
     ids, second = batch.inputs["ids"].numpy(), batch.inputs["segments"].numpy() == 1
-    asked_of = batch.inputs["mask"].numpy()
-    marks = ids[0, 0], ids[0, asked_of[0].sum() - 1]
+    real = batch.inputs["mask"].numpy()
+    marks = ids[0, 0], ids[0, real[0].sum() - 1]
     answers = []
     for row in range(len(ids)):
-        one = set(ids[row, asked_of[row] & ~second[row]]) - set(marks)
-        other = set(ids[row, asked_of[row] & second[row]]) - set(marks)
+        one = set(ids[row, real[row] & ~second[row]]) - set(marks)
+        other = set(ids[row, real[row] & second[row]]) - set(marks)
         answers.append(int(not one & other))
     return np.array(answers)

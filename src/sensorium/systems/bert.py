@@ -58,7 +58,7 @@ class BertEncoder(TransformersTextEncoder):
 class WordHead(nn.Module):
     """States -> a logit a word, by the encoder's own word vectors (§3.1, A.1).
 
-    words: float[V, D], shared with the embedding table; kept out of this module's parameters
+    table: the encoder's embedding table, float[V, D], which stays the encoder's; epsilon: of the norm
     """
 
     def __init__(self, table: nn.Embedding, epsilon: float = 1e-12) -> None:
