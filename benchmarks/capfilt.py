@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--things", type=int, default=400)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--tune", type=int, default=40)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--share", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without-right", action="store_true", help="leave out the ceiling")
@@ -60,7 +62,8 @@ def main() -> None:
             folder / f"model_{name}",
             start=start,
             steps=steps,
-            lr=1e-3 if start is None else 2e-4,
+            batch_size=asked.batch,
+            lr=asked.lr if start is None else asked.lr / 4,
             held_out=0.0,
             seed=asked.seed,
             progress=False,

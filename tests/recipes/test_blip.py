@@ -277,3 +277,11 @@ def test_a_decoded_picture_is_stored_once_as_png(tmp_path):
     assert len(names) == len(list((tmp_path / "pictures").iterdir())) == 1
     assert np.array_equal(np.asarray(Image.open(tmp_path / names.pop())), picture)
     assert capfilt.truth_of(Sample("a", {}, {}, (), {"bad": "yes"}), "bad") is True
+
+
+@pytest.mark.parametrize(("spread", "warned"), [(0.01, True), (0.5, False)])
+def test_a_filter_that_says_the_same_of_all_is_named(spread, warned, tmp_path, capsys):
+    fits = [0.3 + spread * n / 8 for n in range(9)]
+    judged = [capfilt.Judged("", np.zeros((1, 1, 3)), "a", "b", fit, fit, ("made",)) for fit in fits]
+    filtering.told(capfilt.Filtered(pairs=9, judged=judged), None, tmp_path)
+    assert ("the same of all texts (0.30 …" in capsys.readouterr().out) is warned

@@ -34,6 +34,7 @@ from sensorium.viewing.page import Section, page
 from sensorium.viewing.svg import esc
 
 SHOWN = 24  # records of each kind on the page
+FEW, APART = 8, 0.1  # texts, and probabilities: a filter that has not learned says a third of everything
 
 
 def filter_source(
@@ -90,6 +91,12 @@ def told(found: Filtered, measured: Removal | None, out: Path) -> None:
     console.print(f"cleaned set: {out / PAIRS}, {found.pairs:,} pairs; report: {out / REPORT}")
     if not found.pairs:
         console.print("nothing was kept: lower --threshold, or train the model on pictures like these")
+    fits = [one.made_fits for one in found.judged] + [one.fits for one in found.judged if one.given]
+    if len(fits) > FEW and max(fits) - min(fits) < APART:
+        console.print(
+            f"the model's matching says the same of all texts ({min(fits):.2f} … {max(fits):.2f}): it has not learned "
+            "to tell yet, so what was kept means nothing; train it longer (until loss/matching falls below 0.6)"
+        )
 
 
 def report(found: Filtered, measured: Removal | None, source: Path, threshold: float) -> str:
