@@ -33,6 +33,18 @@ RECIPES = {
         "sensorium.recipes.gpt:gpt",
         "GPT from random weights on the same texts, asked with no, one or eight examples in its prompt",
     ),
+    "vit": (
+        "sensorium.recipes.vit:vit",
+        "a ViT that tells the group of a drawing, from random weights or from MAE's encoder",
+    ),
+    "mae": (
+        "sensorium.recipes.mae:mae",
+        "a ViT from pictures without labels: predict the three patches of four that are hidden (MAE)",
+    ),
+    "simclr": (
+        "sensorium.recipes.simclr:simclr",
+        "a picture encoder without labels: two augmented views of one picture belong together (SimCLR)",
+    ),
     "textbook": (
         "sensorium.recipes.textbook:textbook",
         "the textbook's classifier on your own labelled files: LSTM and CNN from nothing, or frozen towers",
