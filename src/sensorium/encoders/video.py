@@ -53,9 +53,39 @@ class FrameEncoder(Encoder):
         return inputs
 
     def forward(self, inputs: dict[str, Tensor]) -> Features:
+        tokens = self.frames(inputs)
+        return Features(tokens, inputs["mask"], masked_mean(tokens, inputs["mask"]))
+
+    def frames(self, inputs: dict[str, Tensor]) -> Tensor:
+        """float[B, F, D of the picture encoder], a vector a frame, zeros where a clip has no frame."""
         mask = inputs["mask"]
         frames = {name: value[mask] for name, value in inputs.items() if name != "mask"}
         vectors = self.image(frames).pooled
-        tokens = vectors.new_zeros(*mask.shape, self.width)
+        tokens = vectors.new_zeros(*mask.shape, vectors.shape[1])
         tokens[mask] = vectors
-        return Features(tokens, mask, masked_mean(tokens, mask))
+        return tokens
+
+
+class FrameChanges(FrameEncoder):
+    """Frames and what changes from one to the next: an untrained sense of motion beside what is seen.
+
+        v_1 … v_F, a vector a frame ──► tokens [v_t ; v_t − v_(t−1)], the first change zeros
+                                    └─► pooled [mean of v_t ; v_F − v_1]
+
+    Differences of features between frames after TDN (Wang et al. 2021, arXiv:2012.10071). With the frames in reverse
+    order every change has the other sign. The width is twice the picture encoder's.
+    """
+
+    def __init__(self, image: Encoder) -> None:
+        super().__init__(image)
+        self.width = 2 * image.width
+        self.config = {**self.config, "changes": True}
+
+    def forward(self, inputs: dict[str, Tensor]) -> Features:
+        frames = self.frames(inputs)
+        mask = inputs["mask"]
+        before = torch.cat([frames[:, :1], frames[:, :-1]], 1)
+        changes = (frames - before).masked_fill(~mask[..., None], 0.0)
+        last = frames[torch.arange(len(frames)), mask.sum(1) - 1]
+        pooled = torch.cat([masked_mean(frames, mask), last - frames[:, 0]], 1)
+        return Features(torch.cat([frames, changes], 2), mask, pooled)

@@ -24,7 +24,7 @@ from sensorium.encoders.log_mel import MelCnnEncoder
 from sensorium.encoders.lstm import LstmEncoder
 from sensorium.encoders.recurrent_video import GruVideoEncoder
 from sensorium.encoders.text import SentenceEncoder
-from sensorium.encoders.video import FrameEncoder
+from sensorium.encoders.video import FrameChanges, FrameEncoder
 from sensorium.fusion import fusion_of
 from sensorium.models.fusion_network import FusionNetwork
 from sensorium.projectors.column import ColumnProjector
@@ -39,6 +39,11 @@ def frames(**options: Any) -> Encoder:
     return FrameEncoder(EfficientNetLite.pretrained(**options))
 
 
+def frame_changes(size: int = 160, stages: Sequence[int] = (5, 9), **options: Any) -> Encoder:
+    """A clip's frames and what changes between them; a lower stage, which still knows edges, beside the last."""
+    return FrameChanges(EfficientNetLite.pretrained(size=size, stages=tuple(stages), **options))
+
+
 def frames_in_order(image: str = "resnet", width: int = 256, **options: Any) -> Encoder:
     """A clip's frames, each seen by the encoder of that name (`options` are its own), read in order by a GRU."""
     return GruVideoEncoder(_tower("the frames", {"kind": image, **options}), width)
@@ -50,14 +55,15 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
     "minilm": SentenceEncoder.pretrained,
     "whisper_tiny": WhisperEncoder.pretrained,
     "frames": frames,
+    "frame_changes": frame_changes,
     "lstm": LstmEncoder,
     "vgg": VggEncoder,
     "resnet": ResNetEncoder,
     "mel_cnn": MelCnnEncoder,
     "gru_video": frames_in_order,
 }
-PRETRAINED = ("efficientnet_lite0", "minilm", "whisper_tiny", "frames")
-USUAL = {"image": "efficientnet_lite0", "text": "minilm", "audio": "whisper_tiny", "video": "frames"}
+PRETRAINED = ("efficientnet_lite0", "minilm", "whisper_tiny", "frames", "frame_changes")
+USUAL = {"image": "efficientnet_lite0", "text": "minilm", "audio": "whisper_tiny", "video": "frame_changes"}
 FRAMES = 32  # of a clip that are told apart by their place
 
 
