@@ -77,7 +77,9 @@ def estimates(
 def mean_over(measured: Sequence[Measured], rows: np.ndarray, repeats: np.ndarray) -> float:
     """The metric over some rows, averaged over some of its repeats."""
     times = np.bincount(repeats)
-    return float(sum(times[k] * measured[k].over(rows) for k in np.flatnonzero(times).tolist()) / len(repeats))
+    return float(
+        sum(times[k] * measured[k].over(rows) for k in np.flatnonzero(times).tolist()) / len(repeats)
+    )
 
 
 def estimate(
