@@ -38,8 +38,8 @@ def vit(
     """Tell the group of a drawing with a ViT (Dosovitskiy et al. 2020, arXiv:2010.11929).
 
     Command: sensorium train vit
-    Hardware and time: CPU, under two minutes of one core's processor time (25 on the clock, where a dozen other programs
-    shared that core).
+    Hardware and time: CPU, under two minutes of one core's processor time (25 on the clock, where a dozen other
+    programs shared that core).
     Expected, the group of 1,401 drawings by an unseen artist, percent right with the 95 % interval, seed 0:
 
         its own answer  39.0 (36.5 … 41.4)   shuffled 15.8    majority 22.4
