@@ -47,8 +47,8 @@ def simclr(
         nearest ten     43.0 (40.3 … 45.5)   untrained 46.8   gain -3.7 (-6.6 … -1.0)
 
     So little training makes the nearest drawings *less* often of one group than a random ResNet does (its curve over
-    training: 42.1, 43.8, 43.0, 43.0): the views are told not to mind colour, and colour says much about these groups.
-    The loss was still falling; the paper trains for a hundred epochs and more.
+    training: 42.1, 43.8, 43.0, 43.0). A likely reason, not tested: the views are told not to mind colour, which says
+    much about these groups. The loss was still falling; the paper trains for a hundred epochs and more.
 
     Args:
         folder: Where the run is written.
