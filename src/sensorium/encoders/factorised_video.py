@@ -29,7 +29,7 @@ class FactorisedVideoEncoder(Encoder):
           ─► (auxiliary blocks over all ─► attention pooling)             VideoPrismVideoModel only
           ─► tokens float[B, n·N, D], frame after frame; pooled float[B, D]
 
-    Zhao et al. 2024 (arXiv:2402.13217), section 3.2: ViViT's factorised encoder (Arnab et al. 2021, arXiv:2103.15691,
+    Zhao et al. 2024 (arXiv:2402.13217): ViViT's factorised encoder (Arnab et al. 2021, arXiv:2103.15691,
     model 2) that keeps all tokens of the spatial blocks.
 
     model: `VideoPrismVideoModel`, pooled by its head; or `VideoPrismVisionModel`, which has none: the mean of the

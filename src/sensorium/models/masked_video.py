@@ -81,7 +81,7 @@ class ShuffledDecoder(nn.Module):
 
 
 class MaskedVideo(nn.Module):
-    """Clips -> what the student tells of them, and what it should (Zhao et al. 2024, section 3.3, figure 4).
+    """Clips -> what the student tells of them, and what it should (Zhao et al. 2024, section 3.3).
 
         whole clip ──► teacher ──► teacher_tokens, teacher_pooled
         K places   ──► student ──┬──► ShuffledDecoder ──► tokens

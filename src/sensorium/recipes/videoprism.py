@@ -40,7 +40,7 @@ def videoprism(
     tested: int = 200,
     progress: bool = True,
 ) -> Run:
-    """Clips and sentences in one space, both towers from random weights (Zhao et al. 2024, arXiv:2402.13217, §3.1).
+    """Clips and sentences in one space, both towers from random weights (Zhao et al. 2024, arXiv:2402.13217).
 
     Command: sensorium train videoprism
     Hardware and time: CPU, 50 seconds of one core's time for the 200 steps and the scores.

@@ -1,6 +1,6 @@
 """VideoPrism (Zhao et al. 2024, arXiv:2402.13217): a video encoder that learns from words first, then from itself.
 
-Stage 1, `videoprism`: clips and words in one space (section 3.1).
+Stage 1, `videoprism`: clips and words in one space.
 
     video uint8[F, H, W, 3] ──► blocks over space, over time, over all ──► pooling ──► / |·| ──┐
                                 (FactorisedVideoEncoder)                                       ├──► cosine
