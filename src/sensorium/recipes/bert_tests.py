@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ class BertTests:
 
     def words(self, model: Bert) -> dict[str, GeneratedScore]:
         """Naming the hidden words: the likeliest one, and how likely the right one is."""
-        nats, right, counts, guess, unigram = [], [], [], [], []
+        sums: dict[str, list[np.ndarray]] = defaultdict(list)
         for batch in self.hidden:
             asked = batch.targets != NO_TARGET
             wanted, row = batch.targets[asked], asked.nonzero()[:, 0]
@@ -70,15 +71,16 @@ class BertTests:
                 "guess": wanted == self.unigram.most_frequent,
                 "unigram": -torch.from_numpy(self.unigram.log_p)[wanted],
             }
-            for name, kept in zip(found, (nats, right, counts, guess, unigram)):
-                sums = torch.zeros(len(batch), dtype=torch.float64).index_add(0, row, found[name].double())
-                kept.append(sums.numpy())
-        total = np.concatenate(counts).astype(np.int64)
+            for name, values in found.items():
+                of_rows = torch.zeros(len(batch), dtype=torch.float64).index_add(0, row, values.double())
+                sums[name].append(of_rows.numpy())
+        summed = {name: np.concatenate(parts) for name, parts in sums.items()}
+        total = summed["count"].astype(np.int64)
         things = [document.thing for document in self.test]
-        accuracy = share_of_tokens(np.concatenate(right), total, "majority: the most frequent piece")
-        guessed = share_of_tokens(np.concatenate(guess), total)
-        surprise = perplexity(np.concatenate(nats), total, "majority: how frequent each piece is")
-        frequent = perplexity(np.concatenate(unigram), total)
+        accuracy = share_of_tokens(summed["right"], total, "majority: the most frequent piece")
+        guessed = share_of_tokens(summed["guess"], total)
+        surprise = perplexity(summed["nats"], total, "majority: how frequent each piece is")
+        frequent = perplexity(summed["unigram"], total)
         return {
             "hidden_words.accuracy": score_of(accuracy, Baselines(majority=guessed), things),
             "hidden_words.perplexity": score_of(surprise, Baselines(majority=frequent), things),
