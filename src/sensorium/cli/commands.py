@@ -23,7 +23,8 @@ def quickstart(folder: Path = QUICKSTART, seed: int = 0, fresh: bool = False, an
 
     First pictures, words and speech into one space (about five minutes on two cores), then a small language model that
     answers questions about pictures (about ten more, with one that comes along naming and describing unseen pictures);
-    seconds when it has run before. Writes report.html, metrics.json, an index over the test pictures and two checkpoints: FOLDER to search with, FOLDER/answers to ask.
+    seconds when it has run before. Writes report.html, metrics.json, an index over the test pictures and two
+    checkpoints: FOLDER to search with, FOLDER/answers to ask.
 
     Args:
         folder: Where the run is written.

@@ -131,7 +131,7 @@ def to_transformers(system: EncoderDecoder, kind: str) -> Any:
     if kind not in PUBLISHED:
         raise ValueError(f"kind: got {kind!r}; expected one of {', '.join(PUBLISHED)}")
     body: Any = system.decoder if system.text is None else system.text.model
-    head: Any = system.heads["text"] if "text" in system.heads else None
+    head: Any = dict(system.heads.items()).get("text")
     made = transformers.BlipConfig(
         vision_config=config.to_dict(),
         text_config=body.config.to_dict(),
