@@ -32,8 +32,8 @@ def word_pieces(texts: Sequence[str], words: int = 4000) -> Any:
 
     def pipeline(model: Any) -> Any:
         made = Tokenizer(model)
-        made.normalizer = normalizers.BertNormalizer(strip_accents=False)  # type: ignore[assignment]
-        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # type: ignore[assignment]
+        made.normalizer = normalizers.BertNormalizer(strip_accents=False)
+        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         return made
 
     learning = pipeline(models.WordPiece(unk_token=UNKNOWN))
@@ -77,8 +77,8 @@ def byte_pairs(texts: Sequence[str], words: int = 4000) -> Any:
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
     _check_room(words, len(bytes_) + 1)
     made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    made.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=words, special_tokens=[END], initial_alphabet=bytes_, show_progress=False
     )
