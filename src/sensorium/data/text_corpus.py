@@ -108,7 +108,7 @@ def halves(caption: str) -> tuple[str, str]:
     return " ".join(words[:middle]), " ".join(words[middle:])
 
 
-class Windows:
+class Windows(Sequence[np.ndarray]):
     """Documents of one language behind each other, cut to one length, as a causal language model trains on.
 
         end │ document i │ end │ another, by chance │ end │ … cut at `length` + 1 tokens
@@ -129,7 +129,7 @@ class Windows:
     def __len__(self) -> int:
         return len(self.documents)
 
-    def __getitem__(self, place: int) -> np.ndarray:
+    def __getitem__(self, place: Any) -> Any:
         """int64[length + 1]"""
         if not 0 <= place < len(self):
             raise IndexError(place)
