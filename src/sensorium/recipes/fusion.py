@@ -58,9 +58,9 @@ def fusion(
         know), given those of other rows 49 %. Strength: mean absolute error 0.25, against 1.5 without looking. Seed 0.
         With --kind cross_attention --width 128 --batch-size 32: scene_answers 64.9 % (61.7 … 68.0; 3,000 rows, 1,000
         steps), where the picture alone knows 30 at most and the question alone 40: grounds 97 %, counting 78 %, but
-        which things are there and how they lie by chance. Not learned from frozen encoders: boxes, IoU 0.13 on the
-        unseen artist (0.48 on training rows; 0.36 is the picture's bound), and the motion in actions (23 %; sounds
-        99.8 %), since a frame is one mean vector that leaves out where things are.
+        which things are there and how they lie by chance. actions 94.8 % (93.1 … 96.3) with --kind concatenation
+        --width 128 --steps 400: the clip without its sound 46.5 (50 at most), the sound alone 23.9 (25). Not learned
+        from frozen encoders: boxes, IoU 0.13 on the unseen artist (0.48 on training rows; 0.36 is the picture's bound).
 
     Args:
         task: A puzzle, or a folder, .jsonl, .csv or .parquet of your own.
