@@ -278,3 +278,16 @@ def test_a_test_without_answers_gives_way_to_the_validation_or_a_share():
     assert "a share of the training records (0.2) is tested on" in said[0]
     full = {"train": known, "validation": blank, "test": known[:4]}
     assert answered_splits(full, task, 0.2) == (full, [])
+
+
+def test_consistency_draws_what_columns_say_alone_together(table, tmp_path):
+    """Told to agree with a great weight, no column says anything but what all of them can."""
+    losses = {}
+    for weight in (0.0, 50.0):
+        run = run_of(table, tmp_path / f"{weight}", consistency=weight, steps=60)
+        steps = fit(run).steps
+        losses[weight] = [step.get("loss/consistency/agree") for step in steps]
+    assert set(losses[0.0]) == {None}
+    assert losses[50.0][-1] < 1e-3 < max(losses[50.0])
+    with pytest.raises(ValueError, match="--consistency -1"):
+        run_of(table, tmp_path / "less", consistency=-1)

@@ -13,6 +13,7 @@ from torch import Tensor
 from sensorium.data.sample import Sample
 from sensorium.fusion import KINDS
 from sensorium.objectives.class_weights import class_weights, counts_of
+from sensorium.objectives.consistency import Consistency
 from sensorium.objectives.supervised import Supervised
 from sensorium.recipes.fusion_data import data_of, groups_of, scores_of, share_of
 from sensorium.recipes.fusion_report import fusion_report
@@ -39,6 +40,7 @@ def fusion(
     dropout: float = 0.1,
     drop: float = 0.0,
     stand_ins: bool = False,
+    consistency: float = 0.0,
     labels: float = 1.0,
     balance: Balance = "none",
     train: int | None = None,
@@ -77,6 +79,8 @@ def fusion(
         dropout: Behind each column's projector.
         drop: Share of the columns that training hides, never a row's last (modality dropout).
         stand_ins: A learned vector stands for a column that a row lacks.
+        consistency: Weight of the penalty when columns disagree, each asked alone (such as 0.1; for tasks that one
+            column can know, not for puzzles).
         labels: Share of the training labels that are used, of every label alike.
         balance: Against rare labels: none, weights (of the loss) or sampler (rare ones come more often).
         train: Use at most so many training rows.
@@ -88,6 +92,8 @@ def fusion(
         report: Also draw FOLDER/report.html: scores, test rows, gates, attention, the space of fused vectors.
         progress: Show the preflight and progress bars.
     """
+    if consistency < 0:
+        raise ValueError(f"--consistency {consistency}; expected a weight of 0 or more, such as 0.1")
     if not 0 < labels <= 1:
         raise ValueError(f"--labels {labels}; expected a share above 0 and up to 1, such as 0.1")
     data = data_of(task, label, train, folder, held_out, columns, most)
@@ -123,7 +129,14 @@ def fusion(
         model=model,
         data=range(len(samples)),
         collate=collate,
-        objectives=[Supervised(data.tasks, class_weights=weights_of(data.tasks, samples, balance))],
+        objectives=[
+            Supervised(
+                data.tasks,
+                [Consistency(data.tasks)] if consistency else [],
+                class_weights=weights_of(data.tasks, samples, balance),
+            )
+        ],
+        weights={"consistency/*": consistency, "*": 1.0},
         batch_size=min(batch_size, len(samples)),
         order=Balanced(groups_of(samples, data.tasks[0])) if balance == "sampler" else shuffled,
         steps=steps,
