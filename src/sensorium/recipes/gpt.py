@@ -32,6 +32,10 @@ def gpt(
     """Write what comes next (Radford et al. 2018, 2019); asked with no, one or eight examples (Brown et al. 2020).
 
     Command: sensorium train gpt
+    Hardware and time: one CPU core, some three minutes.
+    Expected: on texts about things that training never named, perplexity 136 (125 to 150) beside a unigram model's 812 and
+    4,204 untrained. Asked with no, one and eight examples it stays at chance: groups 16.4, 13.8 and 11.8 % (the majority
+    21.1), own tags 26.3, 24.3 and 21.7 % (25).
 
     Args:
         folder: Where the run is written.
