@@ -1,4 +1,4 @@
-"""argv -> one typed function of `commands.py`."""
+"""argv -> one typed function of `commands.py` or `studies.py`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable
 
 import tyro
 
-from sensorium.cli import commands
+from sensorium.cli import commands, studies
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": commands.quickstart,
     "train": commands.train,
     "evaluate": commands.evaluate,
     "predict": commands.predict,
-    "compare": commands.compare,
-    "gains": commands.gains,
-    "capfilt": commands.capfilt,
+    "compare": studies.compare,
+    "gains": studies.gains,
+    "capfilt": studies.capfilt,
     "index": commands.index,
     "search": commands.search,
     "ask": commands.ask,

@@ -44,7 +44,7 @@ def videoprism(
 
     Command: sensorium train videoprism
     Hardware and time: CPU, 50 seconds of one core's time for the 200 steps and the scores.
-    Measured, in percent, with the 95 % interval, seed 0, on drawings by an unseen artist, 200 clips:
+    Expected, as measured, in percent, with the 95 % interval, seed 0, on drawings by an unseen artist, 200 clips:
 
         text to video   R@1   2.8  (0.8 …  5.0)   blind 0.7      R@10  32.0  (23.0 … 41.0)   blind 5.8
         video to text   R@1   2.5  (0.5 …  5.0)   blind 0.4      R@10  29.5  (22.1 … 38.0)   blind 4.2
@@ -120,7 +120,7 @@ def masked_videoprism(
 
     Command: sensorium train videoprism, then sensorium train masked_videoprism
     Hardware and time: CPU, 26 seconds of one core's time for the 60 steps and the scores, after stage 1.
-    Measured, in percent, with the 95 % interval, seed 0, after the stage 1 that the defaults of `videoprism` give:
+    Expected, as measured, in percent, with the 95 % interval, seed 0, after the stage 1 that the defaults of `videoprism` give:
 
         text to video   R@1   3.5  (1.5 …  6.5)   blind 0.7      R@10  29.0  (20.0 … 37.5)   blind 5.2
         video to text   R@1   3.0  (1.0 …  6.5)   blind 0.3      R@10  29.9  (22.4 … 38.3)   blind 3.9
