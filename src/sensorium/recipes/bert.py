@@ -38,9 +38,9 @@ def bert(
     Command: sensorium train bert
     Hardware and time: one CPU core, some three minutes.
     Expected: on things that training never named (docs/pretraining.md): hidden words 15.0 % right (13.9 to 16.0; the
-    most frequent piece is 11.0), perplexity 362 beside a unigram model's 871. Whether tags follow a name 55.2 % (52.2 to
-    58.2), where having a token in common says it in 78.3 %. The group of a name, by nearest names, 36.5 % beside 50.2 %
-    untrained: the states are not yet worth more than a bag of words.
+    most frequent piece is 11.0), perplexity 362 beside a unigram model's 871. Whether tags follow a name 55.2 % (52.2
+    to 58.2), where having a token in common says it in 78.3 %. The group of a name, by nearest names, 36.5 % beside
+    50.2 % untrained: the states are not yet worth more than a bag of words.
 
     Args:
         folder: Where the run is written.

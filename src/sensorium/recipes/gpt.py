@@ -33,9 +33,9 @@ def gpt(
 
     Command: sensorium train gpt
     Hardware and time: one CPU core, some three minutes.
-    Expected: on texts about things that training never named, perplexity 136 (125 to 150) beside a unigram model's 812 and
-    4,204 untrained. Asked with no, one and eight examples it stays at chance: groups 16.4, 13.8 and 11.8 % (the majority
-    21.1), own tags 26.3, 24.3 and 21.7 % (25).
+    Expected: on texts about things that training never named, perplexity 136 (125 to 150) beside a unigram model's
+    812 and 4,204 untrained. Asked with no, one and eight examples it stays at chance: groups 16.4, 13.8 and 11.8 %
+    (the majority 21.1), own tags 26.3, 24.3 and 21.7 % (25).
 
     Args:
         folder: Where the run is written.

@@ -120,7 +120,8 @@ def masked_videoprism(
 
     Command: sensorium train videoprism, then sensorium train masked_videoprism
     Hardware and time: CPU, 26 seconds of one core's time for the 60 steps and the scores, after stage 1.
-    Expected, as measured, in percent, with the 95 % interval, seed 0, after the stage 1 that the defaults of `videoprism` give:
+    Expected, as measured, in percent, with the 95 % interval, seed 0, after the stage 1 that the defaults of
+    `videoprism` give:
 
         text to video   R@1   3.5  (1.5 …  6.5)   blind 0.7      R@10  29.0  (20.0 … 37.5)   blind 5.2
         video to text   R@1   3.0  (1.0 …  6.5)   blind 0.3      R@10  29.9  (22.4 … 38.3)   blind 3.9
