@@ -9,6 +9,7 @@ import shlex
 import string
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,8 +99,9 @@ def parsed_only(function: Callable[..., Any], calls: list[dict[str, Any]]) -> Ca
     """The same options, no work: notes what it was called with."""
 
     @functools.wraps(function)
-    def note(*positional: Any, **options: Any) -> None:
+    def note(*positional: Any, **options: Any) -> SimpleNamespace:
         calls.append(options)
+        return SimpleNamespace(progress=False, report=None)  # what a command asks of a run
 
     return note
 
