@@ -43,7 +43,7 @@ def image_text_audio(
 
     Command: sensorium train image_text_audio
     Hardware and time: 2 CPU cores, about four minutes the first time, seconds once the features are cached.
-    Expected: emoji by an unseen artist, text to image R@1 about 0.72 (chance 0.0007); see docs/results.md.
+    Expected: emoji by an unseen artist, text to image R@1 about 0.73 (chance 0.0007); see docs/results.md.
 
     Args:
         folder: Where the run is written.
