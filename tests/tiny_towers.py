@@ -1,9 +1,13 @@
 """Encoders of a few numbers in the place of the pretrained ones, so that a fusion network trains in a second."""
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from sensorium.encoders.encoder import Encoder
@@ -59,3 +63,22 @@ def put_in(monkeypatch) -> None:
     """`fusion_network` builds these."""
     for name, tower in {"efficientnet_lite0": Colours, "minilm": Letters}.items():
         monkeypatch.setitem(fusion_network.ENCODERS, name, tower)
+
+
+def photos_table(file: Path, header: Sequence[str], rows: Iterable[tuple[np.ndarray, Sequence[Any]]]) -> Path:
+    """A user's table, "photo" and the columns of `header`, with each row's picture beside it."""
+    file.parent.mkdir()
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["photo", *header])
+        for number, (pixels, cells) in enumerate(rows):
+            Image.fromarray(pixels).save(file.parent / f"{number}.png")
+            writer.writerow([f"{number}.png", *cells])
+    return file
+
+
+def plain(colour: Sequence[int] | int, mark: int) -> np.ndarray:
+    """uint8[4, 4, 3] of one colour, but for a corner that makes no two pictures alike."""
+    pixels = np.full((4, 4, 3), colour, np.uint8)
+    pixels[0, 0] = mark
+    return pixels

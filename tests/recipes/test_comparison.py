@@ -1,6 +1,5 @@
 """Fusions compared on a table whose label needs both columns, and the numbers of made outcomes."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import tiny_towers
 import torch
-from PIL import Image
 
 from sensorium.cli import main
 from sensorium.data.sample import Sample
@@ -34,17 +32,13 @@ def towers(monkeypatch, tmp_path):
 @pytest.fixture
 def table(tmp_path) -> Path:
     """Red or blue, "aa" or "bb": the label is whether both are of the first kind or both of the second."""
-    (tmp_path / "data").mkdir()
-    with (tmp_path / "data" / "pairs.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["photo", "title", "agree"])
-        for n in range(80):
-            colour, word = ("red", "blue")[n % 2], ("aa", "bb")[n // 2 % 2]
-            pixels = np.full((4, 4, 3), COLOURS[colour], np.uint8)
-            pixels[0, 0] = n
-            Image.fromarray(pixels).save(tmp_path / "data" / f"{n}.png")
-            writer.writerow([f"{n}.png", word, ("yes", "no")[(colour == "red") != (word == "aa")]])
-    return tmp_path / "data" / "pairs.csv"
+
+    def row(n: int):
+        colour, word = ("red", "blue")[n % 2], ("aa", "bb")[n // 2 % 2]
+        agree = ("yes", "no")[(colour == "red") != (word == "aa")]
+        return tiny_towers.plain(COLOURS[colour], n), [word, agree]
+
+    return tiny_towers.photos_table(tmp_path / "data" / "pairs.csv", ["title", "agree"], map(row, range(80)))
 
 
 def options_of(folder: Path, **changes) -> dict:

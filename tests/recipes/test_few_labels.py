@@ -1,14 +1,11 @@
 """Few labels on a table whose picture and word say the same: which labels are used, and what the rest become."""
 
-import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny_towers
 import torch
-from PIL import Image
 
 from sensorium.recipes.few_labels import few_labels
 from sensorium.recipes.few_labels_data import emoji_groups, labels_from_words
@@ -27,17 +24,12 @@ def towers(monkeypatch, tmp_path):
 @pytest.fixture
 def table(tmp_path) -> Path:
     """Red pictures called "aac", "aad", … and labelled aaa; blue ones "bbc", … labelled bbb."""
-    (tmp_path / "data").mkdir()
-    with (tmp_path / "data" / "table.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["photo", "title", "kind"])
-        for n in range(60):
-            kind = ("aaa", "bbb")[n % 2]
-            pixels = np.full((4, 4, 3), COLOURS[kind], np.uint8)
-            pixels[0, 0] = n  # no two pictures alike
-            Image.fromarray(pixels).save(tmp_path / "data" / f"{n}.png")
-            writer.writerow([f"{n}.png", kind[:2] + "cdefgh"[n % 6], kind])
-    return tmp_path / "data" / "table.csv"
+
+    def row(n: int):
+        kind = ("aaa", "bbb")[n % 2]
+        return tiny_towers.plain(COLOURS[kind], n), [kind[:2] + "cdefgh"[n % 6], kind]
+
+    return tiny_towers.photos_table(tmp_path / "data" / "table.csv", ["title", "kind"], map(row, range(60)))
 
 
 def run_of(table: Path, folder: Path, **options):

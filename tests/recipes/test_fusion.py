@@ -4,11 +4,9 @@ import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny_towers
 import torch
-from PIL import Image
 
 import sensorium
 from sensorium.data.sample import Sample
@@ -31,18 +29,14 @@ def towers(monkeypatch, tmp_path):
 @pytest.fixture
 def table(tmp_path) -> Path:
     """Equal rows of red and blue, aa and bb; the label is whether both are of the first kind or both of the second."""
-    (tmp_path / "data").mkdir()
-    with (tmp_path / "data" / "pairs.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["photo", "title", "agree", "points"])
-        for n in range(80):
-            colour, word = ("red", "blue")[n % 2], ("aa", "bb")[n // 2 % 2]
-            pixels = np.full((4, 4, 3), COLOURS[colour], np.uint8)
-            pixels[0, 0] = n  # no two pictures alike
-            Image.fromarray(pixels).save(tmp_path / "data" / f"{n}.png")
-            agree = (colour == "red") == (word == "aa")
-            writer.writerow([f"{n}.png", word, "yes" if agree else "no", 1.5 * n])
-    return tmp_path / "data" / "pairs.csv"
+
+    def row(n: int):
+        colour, word = ("red", "blue")[n % 2], ("aa", "bb")[n // 2 % 2]
+        agree = (colour == "red") == (word == "aa")
+        return tiny_towers.plain(COLOURS[colour], n), [word, "yes" if agree else "no", 1.5 * n]
+
+    header = ["title", "agree", "points"]
+    return tiny_towers.photos_table(tmp_path / "data" / "pairs.csv", header, map(row, range(80)))
 
 
 def run_of(table: Path, folder: Path, **options):

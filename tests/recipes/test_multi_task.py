@@ -1,14 +1,11 @@
 """Two tasks of one table: which are learned, how they are weighed, and what stays on record."""
 
-import csv
 import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny_towers
-from PIL import Image
 
 from sensorium.recipes.fusion_data import data_of
 from sensorium.recipes.multi_task import joined, multi_task
@@ -24,17 +21,13 @@ def towers(monkeypatch, tmp_path):
 @pytest.fixture
 def table(tmp_path) -> Path:
     """The label is what the title is, the number how bright the photo is; half of the rows lack the number."""
-    (tmp_path / "data").mkdir()
-    with (tmp_path / "data" / "table.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["photo", "title", "kind", "light"])
-        for n in range(60):
-            pixels = np.full((4, 4, 3), 4 * n, np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "data" / f"{n}.png")
-            writer.writerow(
-                [f"{n}.png", ("aa", "bb")[n % 2], ("first", "second")[n % 2], n / 60 if n % 4 < 2 else ""]
-            )
-    return tmp_path / "data" / "table.csv"
+
+    def row(n: int):
+        light = n / 60 if n % 4 < 2 else ""
+        return tiny_towers.plain(4 * n, 4 * n), [("aa", "bb")[n % 2], ("first", "second")[n % 2], light]
+
+    header = ["title", "kind", "light"]
+    return tiny_towers.photos_table(tmp_path / "data" / "table.csv", header, map(row, range(60)))
 
 
 def run_of(table: Path, folder: Path, **options):
