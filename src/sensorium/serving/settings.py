@@ -25,14 +25,15 @@ class Settings:
     drain:          seconds that requests in flight have to end once the server is told to stop
     max_tokens:     most tokens of one answer; default_tokens: where a request does not say
     choices:        most answers to one conversation (n)
-    messages:       most messages of one conversation; media: most media of one request
+    messages:       most messages of one conversation
+    attachments:    most media of one request
     inputs:         most things of one request to embed, classify or add
     labels:         most labels of one classification
     top_k:          most hits of one search
     stops:          most strings that end an answer
     text:           most characters of one text
     body_bytes:     of one request, checked while it arrives
-    limits:         of one piece of media, checked before it is decoded
+    media:          limits of one piece of it, checked before it is decoded
     key_hashes:     sha256, in hexadecimal, of the keys that callers may show; none: no key is asked for
     origins:        web pages of other addresses that may call, such as "https://example.org"; "*" for all
     allow_urls:     fetch media from public addresses that callers name
@@ -52,14 +53,14 @@ class Settings:
     default_tokens: int = 256
     choices: int = 8
     messages: int = 256
-    media: int = 32
+    attachments: int = 32
     inputs: int = 512
     labels: int = 1000
     top_k: int = 200
     stops: int = 16
     text: int = 200_000
     body_bytes: int = 2**26
-    limits: Limits = MEDIA
+    media: Limits = MEDIA
     key_hashes: frozenset[str] = field(default=frozenset(), repr=False)
     origins: tuple[str, ...] = ()
     allow_urls: bool = False
@@ -69,8 +70,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port: got {self.port}; expected 0 (any that is free) to 65535")
-        counts = ("queue", "batch", "max_tokens", "default_tokens", "choices", "messages", "media", "inputs")
-        for name in (*counts, "labels", "top_k", "stops", "text", "body_bytes"):
+        counts = ("queue", "batch", "max_tokens", "default_tokens", "choices", "messages", "attachments")
+        for name in (*counts, "inputs", "labels", "top_k", "stops", "text", "body_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}; expected at least 1")
         for name in ("wait", "seconds", "drain", "url_seconds"):
