@@ -48,6 +48,7 @@ class Source:
     name:     what errors call it; the path by default
     within:   when given, `path` must lie in this folder once links are resolved. Readers of lists that others
               wrote set it, so that a line saying "../../secret" is refused
+    limits:   what decoding it may cost unless `decode` is told otherwise; a server sets its own
 
     A symbolic link is followed when it leads to a regular file (model caches and split folders are made of
     links); folders, pipes, sockets and devices are refused without being opened. Nothing is kept open or
@@ -60,6 +61,7 @@ class Source:
     data: bytes | None = field(default=None, repr=False)
     name: str = ""
     within: Path | None = None
+    limits: Limits = field(default=LIMITS, repr=False)
 
     def __post_init__(self) -> None:
         if self.modality not in SUFFIXES:
@@ -147,7 +149,7 @@ class Source:
 
     def decode(
         self,
-        limits: Limits = LIMITS,
+        limits: Limits | None = None,
         ground: tuple[int, int, int] = WHITE,
         rate: int = 16_000,
         frames: int = 8,
@@ -157,8 +159,9 @@ class Source:
         """The media. `ground` is for pictures, `rate` for sound, `frames` or `fps` for video, `short_side` (a
         number of pixels to scale larger ones down to) for both kinds of picture.
 
-        Raises `MediaError` for whatever cannot be decoded or exceeds the limits.
+        Raises `MediaError` for whatever cannot be decoded or exceeds the limits (its own, unless given).
         """
+        limits = self.limits if limits is None else limits
         # Imported here so that listing and hashing files needs neither Pillow nor the codecs.
         if self.modality == "image":
             from sensorium.media.image import decode as decode_image
