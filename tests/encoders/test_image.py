@@ -142,6 +142,33 @@ def _published_map(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Ten
     return layer("_conv_head", "_bn1", x)
 
 
+def test_the_encoder_of_a_masked_autoencoder_sees_the_whole_picture(tmp_path, pictures):
+    """Parity with ViTMAEModel of the same weights, told to hide nothing and to keep the order."""
+    config = hf.ViTMAEConfig(
+        **TINY,
+        **PATCHES,
+        decoder_hidden_size=16,
+        decoder_num_hidden_layers=1,
+        decoder_num_attention_heads=2,
+        decoder_intermediate_size=16,
+    )
+    theirs = hf.ViTMAEForPreTraining(config).eval()
+    theirs.save_pretrained(tmp_path)
+    hf.ViTImageProcessorPil(size={"height": 32, "width": 32}, resample=3).save_pretrained(tmp_path)
+    encoder = TransformersImageEncoder.pretrained(tmp_path)
+    got = encoder.encode(pictures, dtype=torch.float32)
+    theirs.config.mask_ratio = 0.0
+    pixels = encoder.prepare(pictures)["pixels"].float() / 127.5 - 1
+    with torch.no_grad():
+        want = theirs.vit(pixels, noise=torch.arange(4.0).expand(len(pixels), -1)).last_hidden_state
+    torch.testing.assert_close(got.tokens, want, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(got.pooled, want[:, 0], atol=2e-5, rtol=1e-4)
+    random = TransformersImageEncoder.from_config(config).eval()
+    assert random.encode(pictures).tokens.shape == (3, 5, 32)  # the class token and all four patches
+    with pytest.raises(ValueError, match="hides most patches"):
+        TransformersImageEncoder(theirs.vit, encoder.make)
+
+
 @pytest.mark.parametrize("size", [64, 97])
 def test_efficientnet_equals_its_published_weights(size, pictures):
     encoder = EfficientNetLite.pretrained(size=size)

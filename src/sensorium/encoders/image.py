@@ -44,6 +44,7 @@ TOWERS = {
     "clip": "CLIPVisionModel",
     "siglip": "SiglipVisionModel",
     "blip_2_vision_model": "Blip2VisionModel",  # by its configuration alone
+    "vit_mae": "ViTModel",  # the same ViT, which sees whole pictures: ViTMAEModel hides three patches of four by chance
 }
 
 
@@ -135,7 +136,7 @@ class TransformersImageEncoder(Encoder):
              layer, 1 what leaves it, -1 what leaves the last, -2 the one before (LLaVA's). None: the last
              hidden state as the model gives it
 
-    Raises ValueError for a layer that the model does not have.
+    Raises ValueError for a layer that the model does not have, and for a ViTMAEModel, which hides patches by chance.
     """
 
     modality = "image"
@@ -149,6 +150,11 @@ class TransformersImageEncoder(Encoder):
     ) -> None:
         super().__init__()
         config: Any = model.config
+        if type(model).__name__ == "ViTMAEModel":
+            raise ValueError(
+                "got a ViTMAEModel, which hides most patches by chance; expected the ViT of its weights: "
+                "TransformersImageEncoder.pretrained(FOLDER) opens it"
+            )
         self.model, self.make, self.layer = model, preparation, layer
         self.pooling = pooling or POOLING.get(config.model_type, "model")
         if self.pooling != "model":
@@ -193,6 +199,10 @@ class TransformersImageEncoder(Encoder):
     ) -> TransformersImageEncoder:
         """Random weights in the shape of a vision configuration (ViTConfig, CLIPVisionConfig …)."""
         size = getattr(config, "image_size", None) or 224
+        if config.model_type == "vit_mae":
+            from transformers import ViTConfig
+
+            config = ViTConfig.from_dict(config.to_dict())
         model = published.from_config(config, TOWERS)
         return cls(model, preparation or ImagePreparation.square(size), pooling, layer)
 
