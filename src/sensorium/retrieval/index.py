@@ -57,11 +57,15 @@ class Hit:
 
 @dataclass(frozen=True)
 class Added:
-    """What an `add` did. known: had been there already; bad: set aside, see the index's quarantine.jsonl."""
+    """What an `add` did.
+
+    known: had been there already; bad: set aside, see the index's quarantine.jsonl; reasons: why, by id
+    """
 
     added: int
     known: int
     bad: int
+    reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         return f"{self.added:,} added, {self.known:,} already there, {self.bad:,} bad"
@@ -186,7 +190,7 @@ class Index:
         aside.write()
         if added:
             self._tidy(approximate_beyond, progress)
-        return Added(added, known, len(aside.bad))
+        return Added(added, known, len(aside.bad), {one["id"]: one["reason"] for one in aside.bad})
 
     def _is_known(self, item: Item, key: str) -> bool:
         """Whether the content is there. Loading threads call it; only the main thread writes the dicts."""
@@ -328,6 +332,12 @@ class Index:
             for row in found
         ]
 
+    def row(self, id: str, columns: Sequence[str]) -> dict[str, Any] | None:
+        """Columns of the row of a sample or file, such as "vector" or "thumbnail"; None when there is none."""
+        query = self._table.search().where(f"id IN ({rows.quoted([id])})").select(list(columns))
+        found = query.limit(1).to_arrow().to_pylist()
+        return found[0] if found else None
+
     def stats(self) -> dict[str, Any]:
         """Rows, rows of each modality, filterable columns, bytes on disk, the model, the approximation."""
         modalities = self._table.search().select(["modality"]).limit(None).to_arrow()["modality"]
@@ -344,10 +354,16 @@ class Index:
         }
 
 
-def made_by(folder: str | os.PathLike) -> str:
-    """The folder of the model that an index was made with. Raises ValueError when it is not on record."""
+def model_of(folder: str | os.PathLike) -> str:
+    """The identity of the model that an index was made with. Raises ValueError when there is no index."""
     if not (Path(folder) / SETTINGS).exists():
         raise ValueError(f"{folder}: no index here; make one: sensorium index {folder} YOUR-MEDIA")
+    return str(_read(Path(folder) / SETTINGS)["model"])
+
+
+def made_by(folder: str | os.PathLike) -> str:
+    """The folder of the model that an index was made with. Raises ValueError when it is not on record."""
+    model_of(folder)
     source = str(_read(Path(folder) / SETTINGS)["source"])
     if not source:
         raise ValueError(f"{folder}: does not say which model made it; name its checkpoint with --model")

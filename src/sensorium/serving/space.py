@@ -1,0 +1,135 @@
+"""`ServedSpace`: a joint embedding that many ask at once.
+
+items of many requests ──► decoded ──► one batch a modality ──► unit vectors ──► each request's own
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sensorium.facade import SharedSpace
+from sensorium.media import MediaError, Source
+from sensorium.models.zero_shot import ZeroShotClassifier
+from sensorium.serving.batching import Gate, Lane, each_batch
+from sensorium.serving.opening import opened, portions
+from sensorium.serving.settings import Settings
+
+CLASSIFIERS = 32  # sets of labels whose vectors are remembered
+
+
+def deadline_in(seconds: float | None) -> float | None:
+    """Seconds from now -> the time that lanes mean."""
+    return None if seconds is None else time.monotonic() + seconds
+
+
+class ServedSpace:
+    """A `SharedSpace` behind a lane.
+
+    modalities: what it embeds; width: D of its vectors; identity: changes when any weight does
+    """
+
+    task = "embedding"
+
+    def __init__(
+        self, name: str, space: SharedSpace, settings: Settings | None = None, gate: Gate | None = None
+    ) -> None:
+        self.name, self.space = name, space
+        self.settings = settings or Settings()
+        self.gate = gate or Gate()
+        self.modalities, self.width = space.modalities, space.width
+        self.columns, self.identity = dict(space.column_of), space.identity
+        self.lane = Lane(
+            name,
+            each_batch(self._embedded),
+            self.settings.batch,
+            self.settings.wait,
+            self.settings.queue,
+        )
+        self._classifiers: dict[tuple[tuple[str, ...], tuple[str, ...]], ZeroShotClassifier] = {}
+
+    async def embed(
+        self, modality: str, items: Sequence[Source | str], *, seconds: float | None = None
+    ) -> np.ndarray:
+        """N things of one modality -> float32[N, D] of unit length, in their order.
+
+        seconds: until it is given up
+
+        Raises ValueError for a modality that the model lacks, MediaError for media that cannot be decoded, Full, Late,
+        Draining.
+        """
+        if modality not in self.modalities:
+            raise ValueError(f"{self.name} embeds {', '.join(self.modalities)}; got {modality!r}")
+        if not items:
+            return np.zeros((0, self.width), np.float32)
+        with self.gate:
+            vectors: np.ndarray = await self.lane.submit(
+                (modality, list(items)), deadline_in(seconds), rows=len(items)
+            )
+        return vectors
+
+    async def classify(
+        self,
+        modality: str,
+        items: Sequence[Source | str],
+        labels: Sequence[str],
+        templates: Sequence[str] = ("{}",),
+        *,
+        seconds: float | None = None,
+    ) -> np.ndarray:
+        """N things and L labels in words -> probabilities float32[N, L], rows of sum 1 (see `SharedSpace.classify`)."""
+        with self.gate:
+            ends = deadline_in(seconds)
+            classifier = await self._classifier(tuple(labels), tuple(templates), ends)
+            left = None if ends is None else ends - time.monotonic()
+            vectors = await self.embed(modality, items, seconds=left)
+        return classifier.probabilities(vectors, self.space.model.scale().item())
+
+    async def _classifier(
+        self, labels: tuple[str, ...], templates: tuple[str, ...], deadline: float | None
+    ) -> ZeroShotClassifier:
+        key = (labels, templates)
+        if key not in self._classifiers:
+            asked: list[str] = []
+            # Made twice: to learn which prompts to embed (and whether they are well formed), then with their vectors.
+            ZeroShotClassifier(lambda texts: _noted(asked, texts, self.width), labels, templates)
+            vectors = await self.lane.submit(("text", asked), deadline, rows=len(asked))
+            self._classifiers[key] = ZeroShotClassifier(lambda texts: vectors, labels, templates)
+            while len(self._classifiers) > CLASSIFIERS:
+                del self._classifiers[next(iter(self._classifiers))]
+        return self._classifiers[key]
+
+    def _embedded(self, jobs: Sequence[tuple[str, list[Source | str]]]) -> list[Any]:
+        """A result a job: vectors, or the MediaError of the one whose media cannot be decoded."""
+        results: list[Any] = [None] * len(jobs)
+        vectors: dict[int, list[np.ndarray]] = {n: [] for n in range(len(jobs))}
+        for modality in dict.fromkeys(modality for modality, _ in jobs):
+            owners: list[int] = []
+
+            def media(modality: str = modality, owners: list[int] = owners) -> Any:
+                for n, (wanted, items) in enumerate(jobs):
+                    if wanted != modality:
+                        continue
+                    try:
+                        for item in items:
+                            medium = opened(item, self.settings.media)
+                            owners.append(n)
+                            yield medium
+                    except MediaError as error:
+                        results[n] = error
+
+            done = 0
+            for portion in portions(media()):
+                found = self.space.embed(modality, portion, batch_size=self.settings.batch)
+                for vector in found:
+                    vectors[owners[done]].append(vector)
+                    done += 1
+        return [np.stack(vectors[n]) if result is None else result for n, result in enumerate(results)]
+
+
+def _noted(asked: list[str], texts: list[str], width: int) -> np.ndarray:
+    asked.extend(texts)
+    return np.ones((len(texts), width), np.float32)
