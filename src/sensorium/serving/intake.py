@@ -183,10 +183,7 @@ def _inline_source(modality: str, given: Mapping[str, Any], settings: Settings, 
 
 def _base64(text: str, limits: Limits, where: str) -> bytes:
     """Decoded with white space and without padding if need be; its size is known, and checked, beforehand."""
-    try:
-        encoded = text.encode("ascii")
-    except UnicodeEncodeError as error:
-        raise Refused(400, f"got {text[error.start]!r} in base64; expected A–Z a–z 0–9 + /", where) from error
+    encoded = _ascii(text, where)
     _check_size(len(encoded) // 4 * 3 - 3, limits, where)  # at least so much, if it holds no white space
     if b"\n" in encoded or b"%" in encoded or b" " in encoded:
         encoded = _SPACE.sub(b"", unquote_to_bytes(encoded))
@@ -199,7 +196,14 @@ def _base64(text: str, limits: Limits, where: str) -> bytes:
 
 def _percent(text: str, limits: Limits, where: str) -> bytes:
     _check_size(len(text) - 2 * text.count("%"), limits, where)
-    return unquote_to_bytes(text)
+    return unquote_to_bytes(_ascii(text, where))
+
+
+def _ascii(text: str, where: str) -> bytes:
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError as error:  # half of a surrogate pair, too, which JSON may hold
+        raise Refused(400, f"got {text[error.start]!r} in a data URI, which is plain ASCII", where) from error
 
 
 def _check_size(size: int, limits: Limits, where: str) -> None:
