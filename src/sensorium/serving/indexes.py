@@ -7,7 +7,6 @@ rows  ──► the index's second lane: decoded, embedded some at a time by way
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,16 +134,12 @@ class ServedIndex:
         Raises ValueError (an unknown id, a filter that cannot be read …), MediaError, Full, Late, Draining.
         """
         with self.gate:
-            ends = deadline_in(seconds)
+            deadline = deadline_in(seconds)
             asked = {"text": text, "image": image, "audio": audio, "video": video}
-            parts = []
-            for name, item in asked.items():
-                if item is None:
-                    continue
-                left = None if ends is None else ends - time.monotonic()
-                parts.append((await self.space.embed(name, [item], seconds=left))[0])
+            given = [(name, item) for name, item in asked.items() if item is not None]
+            parts = [(await self.space.vectors(name, [item], deadline))[0] for name, item in given]
             wanted = {"top_k": top_k, "where": where, "modality": modality}
-            found: list[Hit] = await self.lane.submit((parts, vector, id, wanted), ends)
+            found: list[Hit] = await self.lane.submit((parts, vector, id, wanted), deadline)
         return found
 
     async def add(self, rows: Sequence[NewRow], progress: Progress | None = None) -> Added:

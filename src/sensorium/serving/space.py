@@ -61,15 +61,19 @@ class ServedSpace:
         Raises ValueError for a modality that the model lacks, MediaError for media that cannot be decoded, Full, Late,
         Draining.
         """
+        with self.gate:
+            return await self.vectors(modality, items, deadline_in(seconds))
+
+    async def vectors(
+        self, modality: str, items: Sequence[Source | str], deadline: float | None
+    ) -> np.ndarray:
+        """As `embed`, for who has passed the gate already. deadline: as `time.monotonic` counts"""
         if modality not in self.modalities:
             raise ValueError(f"{self.name} embeds {', '.join(self.modalities)}; got {modality!r}")
         if not items:
             return np.zeros((0, self.width), np.float32)
-        with self.gate:
-            vectors: np.ndarray = await self.lane.submit(
-                (modality, list(items)), deadline_in(seconds), rows=len(items)
-            )
-        return vectors
+        found: np.ndarray = await self.lane.submit((modality, list(items)), deadline, rows=len(items))
+        return found
 
     async def classify(
         self,
@@ -82,10 +86,9 @@ class ServedSpace:
     ) -> np.ndarray:
         """N things and L labels in words -> probabilities float32[N, L], rows of sum 1 (see `SharedSpace.classify`)."""
         with self.gate:
-            ends = deadline_in(seconds)
-            classifier = await self._classifier(tuple(labels), tuple(templates), ends)
-            left = None if ends is None else ends - time.monotonic()
-            vectors = await self.embed(modality, items, seconds=left)
+            deadline = deadline_in(seconds)
+            classifier = await self._classifier(tuple(labels), tuple(templates), deadline)
+            vectors = await self.vectors(modality, items, deadline)
         return classifier.probabilities(vectors, self.space.model.scale().item())
 
     async def _classifier(
@@ -96,7 +99,7 @@ class ServedSpace:
             asked: list[str] = []
             # Made twice: to learn which prompts to embed (and whether they are well formed), then with their vectors.
             ZeroShotClassifier(lambda texts: _noted(asked, texts, self.width), labels, templates)
-            vectors = await self.lane.submit(("text", asked), deadline, rows=len(asked))
+            vectors = await self.vectors("text", asked, deadline)
             self._classifiers[key] = ZeroShotClassifier(lambda texts: vectors, labels, templates)
             while len(self._classifiers) > CLASSIFIERS:
                 del self._classifiers[next(iter(self._classifiers))]
