@@ -3,14 +3,14 @@
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parent / "facade"))  # where the models are that `tiny_served` serves
-
 import pytest
-from tiny_served import Made
 
 from sensorium.serving.served import Served
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "facade"))  # where `tiny_served` finds a language model
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny_served import Made
 
 
 @pytest.fixture(scope="session")
