@@ -7,6 +7,7 @@ modality_attention.py  ModalityAttention: one sequence, projections of each moda
 gated_attention.py     GatedAttention, SampleGatedAttention: a learned gate on what is read
 attention_block.py     AttentionBlock: attention and feed-forward with norms and residuals
 transformer.py         FeedForward, SquaredReLU
+adapter.py             Adapter, adapt: small trained layers between the layers of a frozen model
 query_masks.py         what a Q-Former's queries and words may see of each other
 
 One face: `layer(x, y, mask=mask)`, where y is what is read from (None: x itself, where a layer allows it), `mask`
@@ -14,6 +15,7 @@ bool[B, T] says which of its positions are real, and `x_mask`, where a layer nee
 `layer.weights(x, y, mask=mask)`, float[B, H, S, T]. What stands at a masked position may be any finite number.
 """
 
+from sensorium.layers.adapter import Adapter, adapt
 from sensorium.layers.attention import Attention, attend, attention_weights, masked_softmax
 from sensorium.layers.attention_block import AttentionBlock
 from sensorium.layers.co_attention import CoAttention, ParallelCoAttention
@@ -23,6 +25,7 @@ from sensorium.layers.pooled_attention import AttentionPooling, HierarchicalAtte
 from sensorium.layers.transformer import FeedForward, SquaredReLU
 
 __all__ = [
+    "Adapter",
     "Attention",
     "AttentionBlock",
     "AttentionPooling",
@@ -34,6 +37,7 @@ __all__ = [
     "ParallelCoAttention",
     "SampleGatedAttention",
     "SquaredReLU",
+    "adapt",
     "attend",
     "attention_weights",
     "masked_softmax",

@@ -25,7 +25,7 @@ from sensorium.recipes.scene_questions import collator
 from sensorium.systems import llava as published
 from sensorium.systems import system_builder
 from sensorium.systems.smol_llava import PROMPTS, smol_llava
-from sensorium.training.checkpoint import ADAPTER, find, load_model, read, read_tensors
+from sensorium.training.checkpoint import added, find, load_model, read, read_tensors
 from sensorium.training.run import Run
 from sensorium.weights import cache_folder
 
@@ -175,7 +175,7 @@ def forget_changed_sources(start: Path, model: MultimodalLM) -> None:
     saved = read_tensors(find(start) / "model.safetensors")
     parts: dict[str, Any] = {f"encoders.{name}": encoder for name, encoder in model.encoders.items()}
     for name, part in (parts | {"backbone": model.backbone}).items():
-        if any(key.startswith(f"{name}.") and ADAPTER not in key for key in saved):
+        if any(key.startswith(f"{name}.") and not added(key) for key in saved):
             part.source = None
 
 

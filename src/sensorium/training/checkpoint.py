@@ -47,7 +47,8 @@ from sensorium.training.checkpoint_files import (
 
 FORMAT = 1
 STEP = re.compile(r"step-(\d{8,})")
-ADAPTER = ".lora_"  # in names of weights that were added to a module and so have no source, learning or not
+# In names of weights that were added to a module and so have no source, learning or not
+ADAPTERS = (".lora_", ".adapter.")
 LIBRARIES = ("sensorium", "torch", "transformers", "accelerate", "safetensors", "numpy")
 
 
@@ -96,11 +97,16 @@ def entries(model: nn.Module) -> Entries:
         part = _part(name, sources)
         is_parameter = isinstance(tensor, nn.Parameter)
         changes = name in learning if is_parameter else owner not in frozen
-        if part is None or changes or ADAPTER in name:
+        if part is None or changes or added(name):
             saved[name] = tensor.detach()
         else:
             referenced.setdefault(part, (str(sources[part]), {}))[1][name] = tensor.detach()
     return Entries(saved, referenced)
+
+
+def added(name: str) -> bool:
+    """Whether weights of this name were added to a model: LoRA's (`backbones.lora`) and adapters' (`layers.adapt`)."""
+    return any(mark in name for mark in ADAPTERS)
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
