@@ -24,6 +24,7 @@ from sensorium.training.order import Batches, Place, Places, load
 from sensorium.training.preflight import preflight
 from sensorium.training.randomness import preserved, seed_all
 from sensorium.training.run import Run, TrainingError
+from sensorium.training.unfreezing import Unfreezing
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def fit(run: Run, resume: bool = True) -> Trained:
 
     # ── model ─────────────────────────────────────────────────────────────────────────────────────────────
     frozen = checkpoint.frozen_parts(model)
+    unfreezing = Unfreezing(run, ranks)
     set_training(model)
     losses: Any = WeightedLosses(model, run.objectives, run.weights, autocast, attached=bool(run.conflict))
     if ranks > 1:  # alone, accelerate would only import for seconds to find nothing to do
@@ -108,6 +110,7 @@ def fit(run: Run, resume: bool = True) -> Trained:
 
             # ── step ──────────────────────────────────────────────────────────────────────────────────────
             began = time.perf_counter()
+            unfreezing.open_at(step)
             record = train_step(run, step, losses, optimizer, drawn, accelerator)
             if average is not None:
                 average.update(step)
@@ -119,8 +122,11 @@ def fit(run: Run, resume: bool = True) -> Trained:
 
             # ── save ──────────────────────────────────────────────────────────────────────────────────────
             if due(step + 1, run.save_every, total_steps):
-                text = card(run, report, step + 1, frozen, history.scores())
-                newest = saved_state.write(run, step + 1, optimizer, average, frozen, settings, text, main)
+                with unfreezing.all_open():
+                    text = card(run, report, step + 1, frozen, history.scores())
+                    newest = saved_state.write(
+                        run, step + 1, optimizer, average, frozen, settings, text, main
+                    )
     history.close()
     if average is not None:
         average.swap()

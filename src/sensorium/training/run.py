@@ -61,6 +61,8 @@ class Run:
         steps or epochs: give exactly one; a step is one optimiser step over `accumulate` batches
         lr:          peak learning rate of AdamW
         part_lr:     pattern over parameter names -> its own peak learning rate, the last match wins
+        thaw:        pattern over the names of what learns -> the step (from 0) from which it does, the last match
+                     wins; until then it is frozen. What no pattern names learns from the start
         weight_decay: decoupled; not on parameters of fewer than two dimensions (norms, biases, scales)
         schedule:    shape of the rate after the warm-up; "warmup-stable-decay" falls linearly in the last
                      `decay` share
@@ -97,6 +99,7 @@ class Run:
     report: Callable[[Any], Path] | None = None
     lr: float = 1e-3
     part_lr: Mapping[str, float] = field(default_factory=dict)
+    thaw: Mapping[str, int] = field(default_factory=dict)
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-8
@@ -197,6 +200,7 @@ class Run:
             "decay": self.decay,
             "clip": self.clip,
             "ema": self.ema,
+            **({"thaw": dict(self.thaw)} if self.thaw else {}),  # runs from before there was one go on
         }
 
 
