@@ -1,0 +1,164 @@
+"""What a server counts, for Prometheus; and the middleware that counts every request and gives it an id.
+
+sensorium_requests_total{route, method, status}, sensorium_request_seconds{route}, sensorium_queue_length{lane}, …
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sensorium.serving.errors import CLIENT_GONE, draining
+from sensorium.serving.served import Served
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH")
+
+# By status, what a refusal was for
+REFUSED = {
+    401: "key",
+    403: "page or host",
+    408: "slow body",
+    413: "size",
+    415: "kind of media",
+    429: "full",
+    CLIENT_GONE: "client left",
+    503: "draining",
+    504: "deadline",
+}
+
+# Of a lane's statistics: name, what it says, the field
+LANES = (
+    ("jobs", "Jobs computed", "jobs"),
+    ("rows", "Rows computed; over batches, the mean size of a batch", "rows"),
+    ("batches", "Batches computed", "batches"),
+    ("full", "Jobs refused since the queue was full", "full"),
+    ("late", "Jobs dropped after their deadline", "late"),
+    ("left", "Jobs dropped since the client had left", "left"),
+    ("waited_seconds", "Seconds that computed jobs stood in the queue", "waited"),
+    ("busy_seconds", "Seconds that the thread worked", "busy"),
+)
+
+
+class Metrics:
+    """The numbers of one application, and whether it is being stopped.
+
+    active: requests to /v1 that are being answered
+    """
+
+    def __init__(self, served: Served) -> None:
+        self.registry = CollectorRegistry()
+        self.active, self.draining = 0, False
+        self.requests = Counter(
+            "sensorium_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "sensorium_request_seconds",
+            "Seconds from a request to the end of its answer",
+            ["route"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.refused = Counter(
+            "sensorium_refused", "Requests not answered, by why", ["reason"], registry=self.registry
+        )
+        self.tokens = Counter(
+            "sensorium_tokens",
+            "Tokens read (prompt) and written (completion)",
+            ["model", "kind"],
+            registry=self.registry,
+        )
+        flight = Gauge("sensorium_requests_in_flight", "Requests being answered now", registry=self.registry)
+        flight.set_function(lambda: self.active)
+        self.registry.register(_Lanes(served))
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def count(self, model: str, prompt: int, completion: int = 0) -> None:
+        """Tokens of one answer."""
+        self.tokens.labels(model, "prompt").inc(prompt)
+        self.tokens.labels(model, "completion").inc(completion)
+
+
+class _Lanes(Collector):
+    """Queues and batches, read when somebody asks."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+
+    def collect(self) -> Iterable[Metric]:
+        lanes = self.served.lanes()
+        queue = GaugeMetricFamily("sensorium_queue_length", "Jobs that wait", labels=["lane"])
+        for lane in lanes:
+            queue.add_metric([lane.name], lane.waiting)
+        yield queue
+        for name, about, field in LANES:
+            family = CounterMetricFamily(f"sensorium_lane_{name}", about, labels=["lane"])
+            for lane in lanes:
+                family.add_metric([lane.name], getattr(lane.statistics, field))
+            yield family
+
+
+class Watch:
+    """ASGI middleware around everything else: an id for each request, its count and time, and no new ones while the
+    server is being stopped.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        metrics, started, status = self.metrics, time.perf_counter(), 500
+        ours = scope["path"].startswith("/v1/")
+        id = _id(Headers(scope=scope).get("x-request-id", ""))
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {
+                    **message,
+                    "headers": [*message.get("headers", ()), (b"x-request-id", id.encode())],
+                }
+            await send(message)
+
+        metrics.active += ours
+        try:
+            if metrics.draining and ours:
+                await draining().response()(scope, receive, sending)
+            else:
+                await self.app(scope, receive, sending)
+        finally:
+            metrics.active -= ours
+            route = _route(scope)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            metrics.requests.labels(route, method, str(status)).inc()
+            metrics.seconds.labels(route).observe(time.perf_counter() - started)
+            if status in REFUSED and route != "page":
+                metrics.refused.labels(REFUSED[status]).inc()
+
+
+def _id(given: str) -> str:
+    """The caller's own, so that its log and ours can be put side by side; else a new one."""
+    return given if re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII) else f"req_{uuid.uuid4().hex}"
+
+
+def _route(scope: Scope) -> str:
+    """The pattern that the request fitted, of which there are few."""
+    path = getattr(scope.get("route"), "path", None)
+    if path and path.startswith(("/v1", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json")):
+        return str(path)
+    return "page" if path is not None else "none"

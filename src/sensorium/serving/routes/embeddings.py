@@ -1,0 +1,89 @@
+"""POST /v1/embeddings: words, pictures, sounds and clips of one request -> vectors of one space."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
+
+from sensorium.media import Source
+from sensorium.serving.served import ServedSpace
+from sensorium.serving.service import COMPUTED, Here
+from sensorium.serving.things import invalid, things_of
+from sensorium.serving.waiting import answered, together
+from sensorium.serving.wire import EmbeddingsAnswer, EmbeddingsRequest
+
+router = APIRouter(tags=["embeddings"])
+
+
+@router.post("/v1/embeddings", response_model=EmbeddingsAnswer, responses=COMPUTED)
+async def embeddings(request: Request, asked: EmbeddingsRequest, here: Here) -> Any:
+    """A unit vector for each thing, in the order given; things of all modalities can stand in one request.
+
+    The dot product of two vectors is their cosine. `usage` counts the tokens of texts.
+    """
+    asked.known()
+    model, settings = here.space(asked.model), here.settings
+    if asked.dimensions not in (None, model.width):
+        raise invalid("dimensions", f"got {asked.dimensions}; the vectors of {model.name} have {model.width}")
+
+    async def work() -> tuple[np.ndarray, int]:
+        things = await things_of(asked.input, settings)
+        return await embedded(model, things, settings.seconds), await asyncio.to_thread(
+            _tokens, model, things
+        )
+
+    vectors, tokens = await answered(request, work(), settings.seconds)
+    here.metrics.count(model.name, tokens)
+    body = await asyncio.to_thread(_body, model.name, vectors, tokens, asked.encoding_format == "base64")
+    return Response(body, media_type="application/json")
+
+
+async def embedded(
+    model: ServedSpace, things: Sequence[tuple[str, Source | str]], seconds: float
+) -> np.ndarray:
+    """Things of any modalities -> float32[N, D], in their order; those of one modality go together."""
+    vectors = np.zeros((len(things), model.width), np.float32)
+    places = {
+        modality: [n for n, (kind, _) in enumerate(things) if kind == modality] for modality, _ in things
+    }
+    for modality in places:
+        if modality not in model.modalities:
+            raise invalid("input", f"got {modality}; {model.name} embeds {', '.join(model.modalities)}")
+    found = await together(
+        model.embed(modality, [things[n][1] for n in wanted], seconds=seconds)
+        for modality, wanted in places.items()
+    )
+    for wanted, rows in zip(places.values(), found, strict=True):
+        vectors[wanted] = rows
+    return vectors
+
+
+def _tokens(model: ServedSpace, things: Sequence[tuple[str, Source | str]]) -> int:
+    """Of the texts, as the model reads them: what is cut off does not count."""
+    texts = [thing for kind, thing in things if kind == "text"]
+    if not texts:
+        return 0
+    encoder: Any = model.space.model.encoders[model.columns["text"]]
+    prepared = encoder.prepare(texts)
+    return int(prepared["mask"].sum()) if "mask" in prepared else 0
+
+
+def _body(name: str, vectors: np.ndarray, tokens: int, packed: bool) -> bytes:
+    """base64 is of the little-endian float32, as OpenAI's clients ask by default."""
+    rows: list[Any] = vectors.tolist()
+    if packed:
+        rows = [base64.b64encode(row.tobytes()).decode() for row in np.ascontiguousarray(vectors, "<f4")]
+    return to_json(
+        {
+            "object": "list",
+            "model": name,
+            "data": [{"object": "embedding", "index": n, "embedding": row} for n, row in enumerate(rows)],
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+    )

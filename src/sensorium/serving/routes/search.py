@@ -1,0 +1,88 @@
+"""POST /v1/search: words, media, a vector or something of the index -> what is near it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Request
+
+from sensorium.retrieval.index import Hit
+from sensorium.serving.service import COMPUTED, Here
+from sensorium.serving.things import invalid, of_modality, words
+from sensorium.serving.waiting import answered
+from sensorium.serving.wire import Found, SearchAnswer, SearchRequest
+
+router = APIRouter(tags=["search"])
+
+MOST_FILTER = 1000  # characters of a condition
+OPERATORS = {"and", "or", "not", "in", "like", "between", "is"}
+FUNCTIONS = {"lower", "upper", "length"}
+
+
+@router.post("/v1/search", responses=COMPUTED)
+async def search(request: Request, asked: SearchRequest, here: Here) -> SearchAnswer:
+    """The nearest rows of an index, best first.
+
+    Several queries are averaged: a picture and "in blue". Scores across modalities do not compare well; name one
+    `modality` where the order matters. `where` is a condition on the columns that GET /v1/index/{name} lists.
+    """
+    asked.known()
+    index, settings = here.index(asked.index), here.settings
+    top_k = 10 if asked.top_k is None else asked.top_k
+    if top_k > settings.top_k:
+        raise invalid("top_k", f"got {top_k}; at most {settings.top_k} hits are given")
+    if asked.where is not None:
+        check_where(asked.where)
+    if asked.id is not None:
+        words(asked.id, settings, "id")
+
+    async def work() -> list[Hit]:
+        query: dict[str, Any] = {
+            name: await of_modality(name, content, settings, name)
+            for name in ("text", "image", "audio", "video")
+            if (content := getattr(asked, name)) is not None
+        }
+        return await index.search(
+            **query,
+            vector=asked.vector,
+            id=asked.id,
+            top_k=top_k,
+            where=asked.where,
+            modality=asked.modality,
+            seconds=settings.seconds,
+        )
+
+    hits = await answered(request, work(), settings.seconds)
+    return SearchAnswer(index=index.name, data=[_found(index.name, hit) for hit in hits])
+
+
+def check_where(condition: str, param: str = "where") -> None:
+    """Comparisons and what joins them pass; calls of functions do not, some of which take all memory there is.
+
+    Raises ApiError.
+    """
+    if len(condition) > MOST_FILTER:
+        raise invalid(param, f"got {len(condition):,} characters; at most {MOST_FILTER:,} are taken")
+    bare = re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`", " x ", condition)
+    for name in re.findall(r"(\w+)\s*\(", bare):
+        if name.lower() not in OPERATORS | FUNCTIONS:
+            raise invalid(
+                param, f"got a call of {name}(); expected comparisons, such as split = 'test' AND year > 2000"
+            )
+    if re.search(r"[;#]|--|/\*|\bx\s+\(|\|\|", bare):
+        raise invalid(param, "expected comparisons, such as split = 'test' AND year > 2000")
+
+
+def _found(index: str, hit: Hit) -> Found:
+    """The path of a hit is this machine's own affair and stays here."""
+    shown = f"/v1/index/{quote(index)}/thumbnail?{urlencode({'id': hit.id})}" if hit.thumbnail else None
+    return Found(
+        id=hit.id,
+        score=hit.score,
+        modality=hit.modality,
+        caption=hit.caption,
+        fields=hit.fields,
+        thumbnail=shown,
+    )

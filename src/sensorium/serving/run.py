@@ -1,0 +1,121 @@
+"""`serve`: the process. It listens, says where, and leaves nothing behind that it accepted.
+
+SIGTERM | Ctrl-C ──► new requests 503 ──► those in flight end, and additions to indexes ──► lanes drain ──► exit 0
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from sensorium.serving.api import create_app
+from sensorium.serving.served import Served
+from sensorium.serving.service import Service
+from sensorium.serving.settings import Settings
+
+LOCAL = ("localhost", "127.0.0.1", "[::1]")
+CLOSING = 5  # seconds for connections that stay open when all is answered, such as a browser's
+
+
+def bound(settings: Settings) -> socket.socket:
+    """A listening socket. Bound before models are loaded, so that a port in use is told at once.
+
+    Raises ValueError that says what to type.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        reason = (error.strerror or str(error)).lower()
+        raise ValueError(
+            f"cannot listen at {settings.host}:{settings.port}: {reason}. Is another server running? Take another "
+            f"port (--port {min(settings.port + 1, 65535)}), or any that is free (--port 0)"
+        ) from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def address(listening: socket.socket, settings: Settings) -> str:
+    """What to type into a browser on this machine."""
+    host = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+
+
+def serve(
+    served: Served,
+    settings: Settings,
+    listening: socket.socket,
+    ready: Callable[[], None] = lambda: None,
+    log_level: str = "warning",
+) -> None:
+    """Serve until SIGTERM or Ctrl-C. ready: called once requests are answered."""
+    app = create_app(served, settings)
+    config = uvicorn.Config(
+        app,
+        log_level=log_level,
+        access_log=log_level in ("info", "debug"),
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=CLOSING,
+        ws="none",
+    )
+    asyncio.run(_running(Server(config, app), listening, ready))
+
+
+async def _running(server: Server, listening: socket.socket, ready: Callable[[], None]) -> None:
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if not serving.done():
+        ready()
+    await serving
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, but for how it ends: it goes on listening, to refuse with 503, until what it began is done.
+
+    Told twice to stop, it stops at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self.service: Service = app.state.service
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None = None) -> None:
+        """Called by the signal, in the main thread. uvicorn's would note the signal and raise it again at the end: the
+        exit status would say that we were killed."""
+        if self.service.metrics.draining or self._loop is None:
+            self.should_exit = self.force_exit = True
+            return
+        self.service.metrics.draining = True
+        self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        self._ending = asyncio.create_task(self._drained())
+
+    async def _drained(self) -> None:
+        settings = self.service.settings
+        try:
+            async with asyncio.timeout(settings.drain):
+                while self.service.metrics.active:
+                    await asyncio.sleep(0.02)
+                await self.service.jobs.finish()
+                await self.service.served.drain()
+        except TimeoutError:
+            self.config.timeout_graceful_shutdown = 0
+        self.should_exit = True
