@@ -1,4 +1,4 @@
-"""argv -> one typed function of `commands.py` or `studies.py`."""
+"""argv -> one typed function of `commands.py`, `studies.py` or `serving.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tyro
 
-from sensorium.cli import commands, studies
+from sensorium.cli import commands, serving, studies
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": commands.quickstart,
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "search": commands.search,
     "ask": commands.ask,
     "chat": commands.chat,
+    "serve": serving.serve,
     "systems": commands.systems,
     "doctor": commands.doctor,
 }

@@ -18,12 +18,12 @@ from sensorium.serving.served import Served
 from sensorium.serving.service import Service
 from sensorium.serving.settings import Settings
 
-LOCAL = ("localhost", "127.0.0.1", "[::1]")
 CLOSING = 5  # seconds for connections that stay open when all is answered, such as a browser's
 
 
 def bound(settings: Settings) -> socket.socket:
-    """A listening socket. Bound before models are loaded, so that a port in use is told at once.
+    """A socket of the address. Bound before models are loaded, so that a port in use is told at once; who comes until
+    they are is turned away.
 
     Raises ValueError that says what to type.
     """
@@ -32,7 +32,6 @@ def bound(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-        listening.listen(2048)
     except OSError as error:
         listening.close()
         reason = (error.strerror or str(error)).lower()
@@ -40,7 +39,6 @@ def bound(settings: Settings) -> socket.socket:
             f"cannot listen at {settings.host}:{settings.port}: {reason}. Is another server running? Take another "
             f"port (--port {min(settings.port + 1, 65535)}), or any that is free (--port 0)"
         ) from error
-    listening.set_inheritable(True)
     return listening
 
 
@@ -68,7 +66,8 @@ def serve(
         timeout_graceful_shutdown=CLOSING,
         ws="none",
     )
-    asyncio.run(_running(Server(config, app), listening, ready))
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_running(Server(config, app), listening, ready))
 
 
 async def _running(server: Server, listening: socket.socket, ready: Callable[[], None]) -> None:
