@@ -101,7 +101,7 @@ def check_filter(table: Table, where: str) -> None:
     """Refuse a filter that Lance cannot read, before anything is done with it."""
     try:
         table.search().where(f"({where})").select(["id"]).limit(1).to_arrow()
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # RuntimeError: one that reads and cannot be computed
         # Lance ends its messages with the place in its own source code.
         reason = re.sub(r",? */\S+\.rs:\d+.*", "", str(error), flags=re.S)
         reason = re.sub(r"\.? Valid fields are.*", "", reason, flags=re.S)
