@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -40,12 +40,27 @@ def ask_once(
     _print_pieces(assistant.ask(question, stream=True, **media, **options))
 
 
+def complete_once(
+    checkpoint: Path, text: str, given: Sequence[str], precision: str, options: Mapping[str, Any]
+) -> None:
+    """Print what follows a text. given: what else was asked for, which a text cannot have (ValueError)."""
+    if given:
+        raise ConversationError(f"--complete writes on from words alone; got --{', --'.join(given)} too")
+    Decoding(**options)
+    _print_pieces(load_assistant(checkpoint, precision).complete(text, stream=True, **options))
+
+
 def chat_loop(checkpoint: Path, precision: str, options: Mapping[str, Any]) -> None:
     """Read questions from the terminal, or lines from a pipe, until they end."""
     talking = sys.stdin.isatty()
     if talking:
         print(f"opening {checkpoint} …", flush=True)
     assistant = load_assistant(checkpoint, precision)
+    if not assistant.converses:
+        raise ConversationError(
+            f"{checkpoint}: holds a language model that never learnt to answer, it writes on: sensorium ask "
+            f"{checkpoint} 'cat:' --complete"
+        )
     session = Session(assistant, options)
     if talking:
         import readline  # noqa: F401  # gives `input` a history and keys to edit with

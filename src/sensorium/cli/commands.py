@@ -192,6 +192,7 @@ def ask(
     beams: int = 1,
     stop: UseAppendAction[tuple[str, ...]] = (),
     precision: str = "auto",
+    complete: bool = False,
 ) -> None:
     """Ask a multimodal language model one question, about files or without; the answer appears as it is written.
 
@@ -212,11 +213,16 @@ def ask(
         beams: Search for the likeliest answer over so many at once.
         stop: End before this string.
         precision: auto, fp32, bf16, int8 or int4 (Llamas on the CPU).
+        complete: Write on from the words as they stand, for a language model that never learnt to answer (GPT).
     """
-    from sensorium.cli.answering import ask_once
+    from sensorium.cli.answering import ask_once, complete_once
 
     media = {"image": list(image), "audio": list(audio), "video": list(video), "state": list(state) or None}
     drawing = {"temperature": temperature, "top_p": top_p, "seed": seed, "beams": beams, "stop": stop}
+    if complete:
+        given = [name for name, one in {**media, "system": system}.items() if one]
+        complete_once(checkpoint, question, given, precision, {"max_tokens": max_tokens, **drawing})
+        return
     ask_once(
         checkpoint, question, {**media, "system": system}, precision, {"max_tokens": max_tokens, **drawing}
     )

@@ -22,7 +22,7 @@ from sensorium.evaluation.blind import Blind, beside_blind, media_parts
 from sensorium.evaluation.generated import GeneratedScore
 from sensorium.evaluation.retrieval import Embedded, between
 from sensorium.evaluation.scores import Score
-from sensorium.facade import Assistant, Predictor, SharedSpace, load
+from sensorium.facade import Assistant, Loaded, Matcher, Predictor, SharedSpace, load
 from sensorium.recipes.bundled_tests import TESTS, BundledTests
 from sensorium.recipes.quickstart_answers import SCENES, SPLIT
 from sensorium.recipes.scene_questions import SceneTest, collator
@@ -36,19 +36,32 @@ def evaluate_checkpoint(checkpoint: Path, data: str, out: Path | None, limit: in
     if limit is not None and limit < 1:
         raise ValueError(f"--limit {limit}; expected at least 1")
     model = load(checkpoint)
-    found: dict[str, Any]
+    found: dict[str, Any] = {}
+    if why := unscored(model):
+        raise ValueError(f"{checkpoint}: {why}. What it reached stands in metrics.json of its run")
     if isinstance(model, SharedSpace):
         found = score_searches(model, data, limit)
         scores.table(found, title=f"{checkpoint} on {data}")
     elif isinstance(model, Predictor):
         found = score_predictions(model, data, limit)
         generated.table(main_ones(found), title=f"{checkpoint} on {data}")
-    else:
+    elif isinstance(model, Assistant):
         found = score_answers(model, data, limit)
         generated.table(found, title=f"{checkpoint} on {data}")
     if out is not None:
         scores.save(out, found)
         print(f"written: {out}")
+
+
+def unscored(model: Loaded) -> str:
+    """Why a model is scored by nothing here: "" when it is."""
+    if isinstance(model, Matcher):
+        return "holds BLIP-2's first stage, whose pictures are several vectors; searches are scored with one"
+    if isinstance(model, SharedSpace) and len(model.column_of) == 1:
+        return f"embeds {next(iter(model.column_of))} alone; scored is how modalities find each other"
+    if isinstance(model, Assistant) and not model.converses:
+        return "holds a language model that was not taught to answer"
+    return ""
 
 
 def score_answers(assistant: Assistant, data: str, limit: int | None) -> dict[str, GeneratedScore]:

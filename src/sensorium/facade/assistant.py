@@ -18,6 +18,7 @@ from sensorium.facade.chat import Chat
 from sensorium.facade.prompt import Messages, Prompt, PromptReader, Seen
 from sensorium.models.decoding import Decoding, decode, stream
 from sensorium.models.multimodal_lm import MultimodalLM
+from sensorium.models.reading import context_of
 
 MEDIA = ("image", "audio", "video", "state")
 PROMPTS = {"caption": "Describe the picture.", "transcribe": "Write down what is said."}
@@ -36,6 +37,7 @@ class Assistant:
                "fp32", "bf16", "int8" or "int4" (`backbones.packed_linear`). Only a Llama on the CPU has all of
                them; other models run as they are
     modalities: what may stand in a conversation
+    converses: False for a language model alone that never learnt roles (GPT): it has `complete`, and refuses the rest
     prompts:   sentences for `caption` and `transcribe`; a system sets its own as `model.prompts`
 
     Options of every method that answers are those of `Decoding`: max_tokens, temperature, top_k, top_p, seed,
@@ -51,6 +53,7 @@ class Assistant:
         self.modalities: tuple[str, ...] = tuple(
             dict.fromkeys(["text", *(encoder.modality for encoder in encoders)])
         )
+        self.converses = bool(len(model.encoders) or model.template or model.backbone.tokenizer.chat_template)
         self._prompt_of = PromptReader(model, self.engine.embed)
 
     # ---- one question -------------------------------------------------------------------------------------
@@ -82,6 +85,21 @@ class Assistant:
         asked = message(question, image=image, audio=audio, video=video, state=state)
         messages = [asked] if system is None else [{"role": "system", "content": system}, asked]
         return self._answered(messages, stream, decoding)
+
+    @overload
+    def complete(self, text: str, *, stream: Literal[False] = False, **decoding: Any) -> str: ...
+    @overload
+    def complete(self, text: str, *, stream: Literal[True], **decoding: Any) -> Iterator[str]: ...
+
+    def complete(self, text: str, *, stream: bool = False, **decoding: Any) -> str | Iterator[str]:
+        """What follows a text, whole or in pieces as it is written: no roles, no template.
+
+        Examples in the text show what is asked (Brown et al. 2020): "dog: animal\npizza: food\ncat:".
+
+        Raises ConversationError for a text that leaves no room to write.
+        """
+        how = self.decoding(**decoding)
+        return self._written(self._plain(text), stream, how)
 
     def caption(self, image: Any, **options: Any) -> str:
         """What a picture shows, asked with the sentence that the model was trained to caption with."""
@@ -160,7 +178,27 @@ class Assistant:
 
     def prompt(self, messages: Messages, seen: Seen | None = None) -> Prompt:
         """What the language model reads of a conversation. seen: media that were read before; gains the new ones."""
+        if not self.converses:
+            raise ConversationError(
+                "this language model never learnt to answer, it writes on: complete('…'), or "
+                f"sensorium ask {self.source or 'FOLDER'} '…' --complete"
+            )
         return self._prompt_of(messages, {} if seen is None else seen)
+
+    def _plain(self, text: str) -> Prompt:
+        """A text as the tokenizer reads it. Where one token begins and ends texts (GPT-2), it stands in front."""
+        tokenizer: Any = self.model.backbone.tokenizer
+        ids = tokenizer(text, verbose=False)["input_ids"]
+        first = tokenizer.bos_token_id
+        if first is not None and first == tokenizer.eos_token_id and ids[:1] != [first]:
+            ids = [first, *ids]
+        context = context_of(self.model.backbone)
+        if not ids or (context is not None and len(ids) >= context):
+            room = "at least one" if context is None else f"1 to {context - 1}"
+            raise ConversationError(f"the text has {len(ids)} tokens; expected {room}")
+        with torch.no_grad():
+            embeddings = self.engine.embed(torch.tensor(ids)).clone()
+        return Prompt(embeddings[None], tuple(ids))
 
     def decoding(self, **options: Any) -> Decoding:
         """Options by name. Raises ValueError that lists them for one that there is not."""
@@ -173,7 +211,9 @@ class Assistant:
 
     def _answered(self, messages: Messages, streamed: bool, options: dict[str, Any]) -> str | Iterator[str]:
         how = self.decoding(**options)
-        prompt = self.prompt(messages)
+        return self._written(self.prompt(messages), streamed, how)
+
+    def _written(self, prompt: Prompt, streamed: bool, how: Decoding) -> str | Iterator[str]:
         if how.beams > 1:
             text = decode(self.engine, prompt.embeddings, how=how).texts[0].strip()
             return (piece for piece in [text] if piece) if streamed else text

@@ -14,8 +14,10 @@ from tqdm import tqdm
 from sensorium.data.batch import meaning_ids
 from sensorium.data.quarantine import Quarantine
 from sensorium.data.sample import Batch, Column, Sample
+from sensorium.facade.shared_space import SharedSpace
 from sensorium.media import Media, MediaError, Source
 from sensorium.models.fusion_network import FusionNetwork, FusionOutput
+from sensorium.models.joint_embedding import JointEmbedding
 from sensorium.tasks import AnyOf, OneOf, Task
 
 Given = Media | Source | bytes | str | os.PathLike
@@ -92,6 +94,12 @@ class Predictor:
                 some = samples[start : start + ROWS]
                 yield from self._answered(some, quarantine)
                 bar.update(len(some))
+
+    def space(self) -> SharedSpace | None:
+        """The one encoder of a network that joins nothing (ViT), to embed and search with; None for all others."""
+        if len(self.columns) != 1 or len(self.model.projectors):
+            return None
+        return SharedSpace(JointEmbedding(self.model.by_column), self.source)
 
     def reads(self) -> str:
         """The columns in words: "image, text, voice (audio)"."""

@@ -1,4 +1,4 @@
-"""`SharedSpace`: a joint embedding, ready to embed, compare, classify and index media with."""
+"""`SharedSpace`: a joint embedding, or one encoder, ready to embed, compare, classify and index media with."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ Given = Media | Source | str | os.PathLike
 
 class SharedSpace:
     """A trained `JointEmbedding`, ready to use: media in, unit vectors of one space out.
+
+    An encoder that was pretrained alone (MAE, SimCLR, ViT, BERT …) is a space of its one modality: it searches like
+    by like.
 
     modalities: what it embeds, clips too (through their frames); width: D of its vectors
     identity:   changes when any weight does
@@ -55,13 +58,13 @@ class SharedSpace:
         """
         if modality not in self.modalities:
             raise ValueError(f"this model embeds {', '.join(self.modalities)}; got {modality!r}")
-        decoded = [_decoded(modality, item) for item in media]
+        ready = [decoded(modality, item) for item in media]
         frames = modality not in self.column_of
         column = self.column_of["image" if frames else modality]
         encoder: Any = self.model.encoders[column]
         if frames:
             encoder, batch_size = FrameEncoder(encoder), max(1, batch_size // 8)  # a clip is some 8 pictures
-        features = encoder.encode(decoded, batch_size=batch_size, progress=progress, what="pooled")
+        features = encoder.encode(ready, batch_size=batch_size, progress=progress, what="pooled")
         with torch.no_grad():
             return self.model.embed(column, features).numpy()
 
@@ -87,7 +90,8 @@ class SharedSpace:
         return [dict(zip(labels, row.tolist(), strict=True)) for row in probabilities]
 
 
-def _decoded(modality: str, item: Given) -> Media:
+def decoded(modality: str, item: Given) -> Media:
+    """A path, a `Source` or what is decoded already -> decoded. A `str` is words where the modality is text."""
     if isinstance(item, Source):
         return item.decode()
     if isinstance(item, os.PathLike) or (isinstance(item, str) and modality != "text"):

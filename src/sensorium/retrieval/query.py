@@ -47,7 +47,8 @@ def query_vector(model: Model, asked: Mapping[str, Any], vector: np.ndarray | No
     for modality in given:
         if modality not in model.modalities:
             raise ValueError(
-                f"search: got {modality}=; {model.identity} embeds {', '.join(model.modalities)}"
+                f"search: got {modality}=; {model.source or model.identity} embeds "
+                f"{', '.join(model.modalities)}"
             )
     parts = [_unit(model.embed(name, [_decoded(name, value)])[0]) for name, value in given.items()]
     if vector is not None:
