@@ -100,3 +100,29 @@ def test_without_kornia_it_says_what_to_type(monkeypatch, pixels):
     monkeypatch.setitem(sys.modules, "kornia.augmentation", None)
     with pytest.raises(ValueError, match=r"pip install 'sensorium\[augmentation\]'"):
         crops(8)(pixels)
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_views_are_those_that_kornia_makes_of_the_same_draws(colours):
+    """All of it by kornia, one step after the other, against what is computed here in fewer passes."""
+    import kornia.augmentation as kornia
+
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.nn.functional.avg_pool2d(
+        torch.randint(0, 256, (40, 3, 50, 48), generator=random).float(), 5, 1, 2
+    )
+    pixels = (2 * pixels - 128).clamp(0, 255).byte()  # up to the ends of the range
+    pixels[:4] = 128  # without any colour
+    augment = simclr(32, 0.8, 0.2) if colours else crops(32, 0.3)
+    steps = [kornia.RandomResizedCrop((32, 32), scale=augment.crop), kornia.RandomHorizontalFlip(p=0.5)]
+    if colours:
+        light, hue = 0.8 * 0.8, 0.2 * 0.8
+        steps += [kornia.ColorJitter(light, light, light, hue, p=0.8), kornia.RandomGrayscale(p=0.2)]
+        steps += [kornia.RandomGaussianBlur((3, 3), (0.1, 2.0), p=0.5)]
+    torch.manual_seed(5)
+    want = (torch.nn.Sequential(*steps)(pixels.float() / 255) * 255).round().int()
+    torch.manual_seed(5)
+    off = (augment(pixels).int() - want).abs()
+    assert off.float().mean() < 0.3
+    # Rounded once more, after the crop: by half a level, which strong contrast and a change of hue make more of.
+    assert off.max() <= (4 if colours else 1)
