@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from sensorium.facade import Assistant, Predictor, load
+from sensorium.facade import Assistant, Matcher, Predictor, load
 from sensorium.retrieval.index import SETTINGS as INDEX
 from sensorium.retrieval.index import made_by, model_of
 from sensorium.serving.assistant import ServedAssistant, Written
@@ -166,6 +166,8 @@ def _served(name: str, folder: str | Path, settings: Settings, gate: Gate) -> Se
         return ServedAssistant(name, model, settings, gate)
     if isinstance(model, Predictor):
         return ServedPredictor(name, model, settings, gate)
+    if isinstance(model, Matcher):
+        raise ValueError(f"{folder}: BLIP-2's first stage has no vector a picture, nor answers: it is not served")
     return ServedSpace(name, model, settings, gate)
 
 
