@@ -167,7 +167,9 @@ def _served(name: str, folder: str | Path, settings: Settings, gate: Gate) -> Se
     if isinstance(model, Predictor):
         return ServedPredictor(name, model, settings, gate)
     if isinstance(model, Matcher):
-        raise ValueError(f"{folder}: BLIP-2's first stage has no vector a picture, nor answers: it is not served")
+        raise ValueError(
+            f"{folder}: BLIP-2's first stage has no vector a picture, nor answers: it is not served"
+        )
     return ServedSpace(name, model, settings, gate)
 
 
