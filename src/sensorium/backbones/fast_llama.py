@@ -19,7 +19,8 @@ ROOM = 256  # positions by which the buffers grow
 class KeyValues:
     """The keys and values of P positions of every layer, in buffers that grow in steps.
 
-    Has the faces of a `transformers` cache that decoding uses: `get_seq_length`, `crop`, `batch_select_indices`.
+    Has the faces of a `transformers` cache that decoding uses: `get_seq_length`, `crop`, `batch_select_indices`; and
+    those that rows need to join a batch.
     """
 
     def __init__(self, layers: int) -> None:
@@ -37,6 +38,21 @@ class KeyValues:
 
     def batch_select_indices(self, rows: Tensor) -> None:
         self.buffers = [buffer[rows] for buffer in self.buffers]
+
+    def move(self, places: int) -> None:
+        """Positions move to the right, zeros coming before them; a negative number drops as many from the left."""
+        self.buffers = [
+            F.pad(buffer[:, :, : self.length], (0, 0, places, 0)) for buffer in self.buffers if places
+        ] or self.buffers
+        self.length += places
+
+    def put_behind(self, other: KeyValues) -> None:
+        """The rows of another cache of as many positions go behind these."""
+        assert self.length == other.length
+        self.buffers = [
+            torch.cat([one[:, :, : self.length], more[:, :, : self.length]])
+            for one, more in zip(self.buffers, other.buffers, strict=True)
+        ]
 
     def make_room(self, rows: int, heads: int, more: int, channels: int) -> None:
         """For `more` positions behind those that are there."""

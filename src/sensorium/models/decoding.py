@@ -166,7 +166,7 @@ def _written(
             "a cache goes with one row of a causal model, greedy or sampled; leave it out for batches, beams and "
             "encoder-decoders, and feed the whole conversation"
         )
-    room = _room(backbone, embeddings, cache)
+    room = room_for(backbone, embeddings, cache)
     most = how.max_tokens if room is None else min(how.max_tokens, room)
     texts = [TextPieces(backbone.tokenizer, how.stop) for _ in range(B)]
     ended = ["length"] * B
@@ -178,7 +178,7 @@ def _written(
 
     reads = CausalReader if backbone.kind == "causal" else EncoderDecoderReader
     reader: Reader = reads(backbone, embeddings, mask, cache)
-    choose, ends = _Chooser(how, B), end_ids(backbone)
+    choose, ends = Chooser(how, B), end_ids(backbone)
     alive = list(range(B))
     for number in range(most):
         chosen = choose(reader.logits, alive)
@@ -206,8 +206,8 @@ def _written(
     )
 
 
-def _room(backbone: Any, embeddings: Tensor, cache: Any) -> int | None:
-    """How many tokens the context holds beside the input."""
+def room_for(backbone: Any, embeddings: Tensor, cache: Any = None) -> int | None:
+    """How many tokens the context holds beside the input; None: any number. Raises DecodingError for none."""
     context = context_of(backbone)
     if context is None:
         return None
@@ -220,8 +220,8 @@ def _room(backbone: Any, embeddings: Tensor, cache: Any) -> int | None:
     return context - there
 
 
-class _Chooser:
-    """logits float[B, V] -> a token a row."""
+class Chooser:
+    """logits float[B, V] -> a token a row. drawn: whether at random."""
 
     def __init__(self, how: Decoding, rows: int) -> None:
         from transformers.generation import logits_process as process

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sensorium.models.pace import Pace
 
@@ -17,16 +18,25 @@ PACE = Pace()  # of this process: it says what the machine is like, not the mode
 
 
 class Reader(Protocol):
-    """logits: float[B, V] for the token after what was read. cache: what it remembers."""
+    """logits: float[B, V] for the token after what was read. cache: what it remembers.
+
+    joins: whether rows of another reader can join
+    """
 
     logits: Tensor
     cache: Any
+
+    @property
+    def joins(self) -> bool: ...
 
     def read(self, ids: list[int]) -> None:
         """One token more for every row."""
 
     def keep(self, places: list[int]) -> None:
         """Go on with these rows only."""
+
+    def join(self, other: Any) -> None:
+        """Go on with the rows of another reader over the same model behind these."""
 
 
 def context_of(backbone: Any) -> int | None:
@@ -76,10 +86,45 @@ class CausalReader:
         self.logits = self.logits[rows]
         if self.mask is not None:
             self.mask = self.mask[rows]
+            # The longest row may have left: positions that are padding in every row go with it.
+            blank = int(self.mask.any(0).to(torch.int8).argmax())
+            _move(self.cache, -blank)
+            self.mask = self.mask[:, blank:]
+
+    @property
+    def joins(self) -> bool:
+        """Rows of caches that hold keys and values of all positions are put beside each other."""
+        from transformers import Cache
+        from transformers.cache_utils import DynamicLayer
+
+        return not isinstance(self.cache, Cache) or all(
+            type(one) is DynamicLayer for one in self.cache.layers
+        )
+
+    @torch.no_grad()
+    def join(self, other: CausalReader) -> None:
+        mine, theirs = self._real(), other._real()
+        longest = max(mine.shape[1], theirs.shape[1])
+        for reader, mask in ((self, mine), (other, theirs)):
+            _move(reader.cache, longest - mask.shape[1])
+        masks = [F.pad(mask, (longest - mask.shape[1], 0)) for mask in (mine, theirs)]
+        _put_behind(self.cache, other.cache)
+        self.mask = torch.cat(masks)
+        self.logits = torch.cat([self.logits, other.logits])
+
+    def _real(self) -> Tensor:
+        """bool[B, P], the positions that are no padding."""
+        if self.mask is not None:
+            return self.mask
+        return torch.ones(
+            len(self.logits), self.cache.get_seq_length(), dtype=torch.bool, device=self.logits.device
+        )
 
 
 class EncoderDecoderReader:
-    """The encoder reads once, padding on either side; the decoder's rows all have one length."""
+    """The encoder reads once, padding on either side; the decoder's rows all have one length, so none can join."""
+
+    joins = False
 
     @torch.no_grad()
     def __init__(self, backbone: Any, embeddings: Tensor, mask: Tensor | None, cache: Any) -> None:
@@ -108,6 +153,35 @@ class EncoderDecoderReader:
         self.memory, self.logits = self.memory[rows], self.logits[rows]
         if self.mask is not None:
             self.mask = self.mask[rows]
+
+    def join(self, other: Any) -> None:
+        raise AssertionError("its `joins` says that none can")
+
+
+def _move(cache: Any, places: int) -> None:
+    """Every position of a cache moves to the right, zeros coming before them; a negative number drops as many."""
+    from transformers import Cache
+
+    if not isinstance(cache, Cache):
+        cache.move(places)
+        return
+    layers: Any = cache.layers
+    for layer in layers:
+        layer.keys = F.pad(layer.keys, (0, 0, places, 0))
+        layer.values = F.pad(layer.values, (0, 0, places, 0))
+
+
+def _put_behind(cache: Any, other: Any) -> None:
+    """The rows of a cache of as many positions go behind those of the first."""
+    from transformers import Cache
+
+    if not isinstance(cache, Cache):
+        cache.put_behind(other)
+        return
+    pairs: Any = zip(cache.layers, other.layers, strict=True)
+    for layer, more in pairs:
+        layer.keys = torch.cat([layer.keys, more.keys])
+        layer.values = torch.cat([layer.values, more.values])
 
 
 def left_padded(embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,158 @@
+"""Answers that are written together, each in its own way: rows come and go between tokens.
+
+prompts float[L, D], each with its Decoding ──► join ──► step: a token a row ──► pieces of text ──► rows that end leave
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sensorium.models.decoding import Chooser, Decoding, DecodingError, end_ids, room_for
+from sensorium.models.reading import CausalReader, EncoderDecoderReader, Reader
+from sensorium.models.text_pieces import TextPieces
+
+ALIKE = 0.75  # prompts are read together when the shortest has this share of the longest: padding costs as words do
+
+
+class Row:
+    """One answer.
+
+    how:   how its words are chosen; prompt: positions that were read
+    text:  what was written, `TextPieces` with its tokens
+    ended: "end" (an end token), "stop" (a stop string), "length"; None while it goes on
+    """
+
+    def __init__(self, backbone: Any, embeddings: Tensor, how: Decoding) -> None:
+        if how.beams > 1:
+            raise DecodingError(
+                f"beams={how.beams}; rows of a shared batch take the likeliest or drawn tokens: leave beams at 1"
+            )
+        room = room_for(backbone, embeddings[None])
+        self.how, self.prompt = how, len(embeddings)
+        self.most = how.max_tokens if room is None else min(how.max_tokens, room)
+        self.text = TextPieces(backbone.tokenizer, how.stop)
+        self.ended: str | None = None
+        self.choose = Chooser(how, 1)
+
+    def write(self, id: int, ends: frozenset[int]) -> str:
+        """Put a token behind what was written; the text that can be shown since."""
+        piece = self.text.add(id)
+        if id in ends:
+            self.ended = "end"
+        elif len(self.text.ids) == self.most:
+            self.ended = "length"
+        if self.ended is not None:
+            piece += self.text.finish()
+        if self.text.stopped:
+            self.ended = "stop"
+        return piece
+
+
+class RowDecoder:
+    """A batch of rows, each decoded as `decode` would decode it alone.
+
+        rows = RowDecoder(engine)
+        rows.join([prompt_a, prompt_b], [Decoding(max_tokens=9), Decoding(temperature=1.0, seed=7)])
+        while rows.rows:
+            for row, piece in rows.step():
+                ...
+            rows.join(...)     # whenever somebody comes, if `rows.open`
+
+    A row reads its prompt alone or with others of like length, then joins the left-padded cache of those that write
+    already (continuous batching, Yu et al. 2022, Orca §3). While a prompt is read, the others wait. Rows of an
+    encoder-decoder, and of caches with a window, cannot join later: they start together and `open` is False until
+    all have ended.
+    """
+
+    def __init__(self, backbone: Any) -> None:
+        self.backbone, self.ends = backbone, end_ids(backbone)
+        self.rows: list[Row] = []
+        self._reader: Reader | None = None
+        self._chosen: list[int] = []  # tokens of the rows in the reader, which it has not read yet
+        self._fresh: list[Reader] = []  # of the rows behind those
+
+    @property
+    def open(self) -> bool:
+        """Whether rows may join now."""
+        return self._reader is None or self._reader.joins
+
+    def join(self, prompts: Sequence[Tensor], hows: Sequence[Decoding]) -> list[Row | DecodingError]:
+        """Prompts float[L, D] -> their rows, which have read but not written anything.
+
+        In the place of a row whose prompt fills the model's context stands the DecodingError.
+        """
+        assert self.open
+        assert not self._fresh, "rows that joined must step first"
+        made: list[Row | DecodingError] = []
+        for prompt, how in zip(prompts, hows, strict=True):
+            try:
+                made.append(Row(self.backbone, prompt, how))
+            except DecodingError as error:
+                made.append(error)
+        fresh = [(row, prompt) for row, prompt in zip(made, prompts) if isinstance(row, Row)]
+        fresh.sort(key=lambda one: len(one[1]))
+        together = list(_alike(fresh)) if self.backbone.kind == "causal" else [fresh] if fresh else []
+        for some in together:
+            self._fresh.append(self._read([prompt for _, prompt in some]))
+            self.rows += [row for row, _ in some]
+        return made
+
+    def leave(self, rows: Sequence[Row]) -> None:
+        """Rows that are to be written no further; between steps, before others join."""
+        self._keep([place for place, row in enumerate(self.rows) if row not in rows])
+
+    def step(self) -> list[tuple[Row, str]]:
+        """One token more for every row, and the text that it makes showable; rows that end leave."""
+        if self._reader is not None:
+            self._reader.read(self._chosen)
+        for reader in self._fresh:
+            if self._reader is None:
+                self._reader = reader
+            else:
+                self._reader.join(reader)
+        self._fresh = []
+        if self._reader is None:
+            return []
+        logits = self._reader.logits
+        likeliest = logits.argmax(-1).tolist()
+        self._chosen = [
+            row.choose(logits[place : place + 1], [0])[0] if row.choose.drawn else likeliest[place]
+            for place, row in enumerate(self.rows)
+        ]
+        written = [(row, row.write(id, self.ends)) for row, id in zip(self.rows, self._chosen)]
+        self._keep([place for place, row in enumerate(self.rows) if row.ended is None])
+        return written
+
+    def _read(self, prompts: list[Tensor]) -> Reader:
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        embeddings = torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True)
+        mask = torch.arange(embeddings.shape[1]) < lengths[:, None]
+        reads = CausalReader if self.backbone.kind == "causal" else EncoderDecoderReader
+        return reads(self.backbone, embeddings, None if bool(mask.all()) else mask, None)
+
+    def _keep(self, places: list[int]) -> None:
+        if len(places) == len(self.rows):
+            return
+        assert not self._fresh, "rows that joined must step first"
+        self.rows = [self.rows[place] for place in places]
+        self._chosen = [self._chosen[place] for place in places]
+        if not places:
+            self._reader = None
+        elif self._reader is not None:
+            self._reader.keep(places)
+
+
+def _alike(rows: list[tuple[Row, Tensor]]) -> Iterator[list[tuple[Row, Tensor]]]:
+    """Rows sorted by length, in runs whose shortest is not much shorter than their longest."""
+    run: list[tuple[Row, Tensor]] = []
+    for one in rows:
+        if run and len(run[0][1]) < ALIKE * len(one[1]):
+            yield run
+            run = []
+        run.append(one)
+    if run:
+        yield run
