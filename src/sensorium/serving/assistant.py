@@ -1,20 +1,29 @@
-"""`ServedAssistant`: a multimodal language model that many talk to at once."""
+"""`ServedAssistant`: a multimodal language model that many talk to at once.
+
+conversations ──► prompts (each medium is read once) ──► rows of one batch ──► a token a row ──► each row's pieces
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sensorium.facade import Assistant
 from sensorium.facade.assistant import message
-from sensorium.facade.prompt import Messages
+from sensorium.facade.prompt import Messages, Prompt, Seen
 from sensorium.media import Source
-from sensorium.models.decoding import Decoding, stream
-from sensorium.serving.batching import Gate, Lane, Ticket
+from sensorium.models.decoding import Decoding, DecodingError
+from sensorium.models.row_decoding import Row, RowDecoder
+from sensorium.serving.batching import Gate, Lane, Late, Ticket
 from sensorium.serving.settings import Settings
 from sensorium.serving.space import deadline_in
+
+REMEMBERED = 2**26  # bytes of what media look like to the language model: 64 MB
+POSITIONS = 2**15  # of all rows together that keys and values are kept for; SmolLM2-135M: 46 kB each, 1.5 GB
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ class ServedAssistant:
         self.gate = gate or Gate()
         self.modalities = assistant.modalities
         self.lane = Lane(name, self._answered, self.settings.batch, self.settings.wait, self.settings.queue)
+        self._seen: Seen = {}  # the last used last
 
     async def chat(self, messages: Messages, *, seconds: float | None = None, **decoding: Any) -> Written:
         """The answer to a conversation.
@@ -69,7 +79,7 @@ class ServedAssistant:
 
     async def stream(
         self, messages: Messages, *, seconds: float | None = None, **decoding: Any
-    ) -> AsyncIterator[str | Written]:
+    ) -> AsyncGenerator[str | Written, None]:
         """As `chat`, in pieces as they are written, and the `Written` last. Closing the iterator ends the answer."""
         with self.gate:
             how = self.assistant.decoding(**decoding)
@@ -91,24 +101,100 @@ class ServedAssistant:
         asked = message(self.assistant.prompts["transcribe"], audio=audio)
         return await self.chat([asked], seconds=seconds, **decoding)
 
+    # ---- in the lane's thread -------------------------------------------------------------------------------
+
     def _answered(self, tickets: list[Ticket], more: Callable[[int], list[Ticket]]) -> None:
-        for ticket in tickets:
-            asked: Asked = ticket.job
-            try:
-                prompt = self.assistant.prompt(asked.messages)
-                pieces = stream(self.assistant.engine, prompt.embeddings, asked.how)
-                while not ticket.gone:
-                    try:
-                        asked.give(next(pieces))
-                    except StopIteration as done:
-                        text, ids, ended = done.value.texts[0], done.value.ids[0], done.value.ended[0]
-                        finish: Any = "length" if ended == "length" else "stop"
-                        ticket.settle(Written(text.strip(), finish, len(prompt), len(ids)))
-                        break
-            except ValueError as error:
-                ticket.settle(error)
+        """Write answers until nobody waits for one: who comes meanwhile joins between two tokens."""
+        decoder = RowDecoder(self.assistant.engine)
+        ready: deque[tuple[Answer, Prompt]] = deque()  # read, and waiting for a place
+        writing: dict[Row, Answer] = {}
+        while tickets or ready or writing:
+            ready += [made for ticket in tickets if (made := self._begun(ticket)) is not None]
+            ready = deque(one for one in ready if not one[0].over())
+            decoder.leave([row for row, answer in writing.items() if answer.over()])
+            writing = {row: writing[row] for row in decoder.rows}
+            if decoder.open:
+                joining = _fitting(ready, decoder.rows)
+                rows = decoder.join(
+                    [prompt.embeddings[0] for _, prompt in joining], [one.asked.how for one, _ in joining]
+                )
+                for (answer, _), row in zip(joining, rows, strict=True):
+                    if isinstance(row, DecodingError):
+                        answer.ticket.settle(row)
+                    else:
+                        writing[row] = answer
+            for row, piece in decoder.step():
+                writing[row].write(row, piece)
+            writing = {row: writing[row] for row in decoder.rows}
+            tickets = more(max(0, self.lane.most - len(writing) - len(ready)))
+
+    def _begun(self, ticket: Ticket) -> tuple[Answer, Prompt] | None:
+        """A conversation as the model reads it; None when nobody waits for it, or it cannot be read."""
+        answer = Answer(ticket)
+        if answer.over():
+            return None
+        try:
+            prompt = self.assistant.prompt(answer.asked.messages, self._seen)
+        except Exception as error:  # noqa: BLE001 — raised again where it is waited for
+            ticket.settle(error)
+            return None
+        self._remember(prompt)
+        return answer, prompt
+
+    def _remember(self, prompt: Prompt) -> None:
+        """Forget the media that were not used for longest, beyond `REMEMBERED` bytes."""
+        used = {key[0] for key in prompt.keys if isinstance(key, tuple)}
+        for name in [name for name, medium in self._seen.items() if medium.key in used]:
+            self._seen[name] = self._seen.pop(name)
+        size = sum(medium.tokens.nbytes for medium in self._seen.values())
+        while size > REMEMBERED:
+            size -= self._seen.pop(next(iter(self._seen))).tokens.nbytes
+
+
+class Answer:
+    """One answer that is being written, and who waits for it."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket = ticket
+        self.asked: Asked = ticket.job
+        self._begun = False
+        self._held = ""  # blanks that are part of the answer once something follows them
+
+    def over(self) -> bool:
+        """Whether nobody waits for it any more; who waits beyond the deadline is told so."""
+        if self.ticket.late:
+            self.ticket.settle(Late("the deadline passed before the answer was finished"))
+        return self.ticket.gone or self.ticket.result.done()
+
+    def write(self, row: Row, piece: str) -> None:
+        """Give out a piece without the blanks around the whole answer; after the last one, the `Written`."""
+        piece = self._held + piece
+        shown = piece.rstrip() if self._begun else piece.strip()
+        self._held = piece[len(piece.rstrip()) :] if self._begun or shown else ""
+        if shown:
+            self._begun = True
+            self.asked.give(shown)
+        if row.ended is not None:
+            finish: Literal["stop", "length"] = "length" if row.ended == "length" else "stop"
+            self.ticket.settle(Written(row.text.text.strip(), finish, row.prompt, len(row.text.ids)))
+
+
+def _fitting(ready: deque[tuple[Answer, Prompt]], rows: list[Row]) -> list[tuple[Answer, Prompt]]:
+    """Takes those that may join now, in their order: as many as `POSITIONS` has room for, or one where none is."""
+    longest = max((row.prompt + row.most for row in rows), default=0)
+    number = len(rows)
+    taken: list[tuple[Answer, Prompt]] = []
+    while ready:
+        answer, prompt = ready[0]
+        longest = max(longest, len(prompt) + answer.asked.how.max_tokens)
+        number += 1
+        if number > 1 and number * longest > POSITIONS:
+            break
+        taken.append(ready.popleft())
+    return taken
 
 
 def _told(loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[str], piece: str) -> None:
-    if not loop.is_closed():
+    """Put a piece into a queue of another thread's loop; nowhere when that loop has ended meanwhile."""
+    with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(pieces.put_nowait, piece)

@@ -41,7 +41,8 @@ class Statistics:
     """What a lane has done since it was opened.
 
     jobs:      that were computed; rows: that they had together; batches: that these were computed in
-    full:      jobs that were refused since the queue was full; late: given up at their deadline
+    full:      jobs that were refused since the queue was full; late: given up at their deadline;
+    left:      dropped since nobody waited for them any more
     waited:    seconds that the computed jobs stood in the queue, summed
     busy:      seconds that the thread worked
     """
@@ -51,6 +52,7 @@ class Statistics:
     batches: int = 0
     full: int = 0
     late: int = 0
+    left: int = 0
     waited: float = 0.0
     busy: float = 0.0
 
@@ -165,12 +167,12 @@ class Lane:
         future = asyncio.wrap_future(ticket.result)
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
-            if not (await asyncio.wait([future], timeout=left))[0]:
-                self.statistics.late += 1
-                raise Late(f"{self.name}: the deadline passed before the answer was there")
-        except BaseException:
+            await asyncio.wait([future], timeout=left)
+        except asyncio.CancelledError:
             self.leave(ticket)
             raise
+        if not future.done():
+            raise self.give_up(ticket)
         return future.result()
 
     def put(
@@ -195,14 +197,25 @@ class Lane:
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
-        """Nobody waits for this one any more: it is taken out of the queue, and its work told to stop."""
+        """Nobody waits for this one any more: it is taken out of the queue, or its work told to stop."""
+        if self._let_go(ticket):
+            self.statistics.left += 1
+
+    def give_up(self, ticket: Ticket) -> Late:
+        """As `leave`, since its deadline has passed; returns what to raise."""
+        if self._let_go(ticket):
+            self.statistics.late += 1
+        return Late(f"{self.name}: the deadline passed before the answer was there")
+
+    def _let_go(self, ticket: Ticket) -> bool:
         with self._changed:
-            if ticket.result.done():
-                return
+            if ticket.gone or ticket.result.done():
+                return False
             ticket.gone = True
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
                 self._changed.notify()
+            return True
 
     def retry_after(self) -> float:
         """Seconds in which as many jobs as wait now are likely done, at least one."""
