@@ -76,6 +76,8 @@ class Served:
         Raises ValueError for folders without a checkpoint or an index, and for a name that two have.
         """
         settings, gate = settings or Settings(), Gate()
+        if not checkpoints and not indexes:
+            raise ValueError("nothing to serve; expected checkpoints: type sensorium serve runs/quickstart")
         wanted, places = _named(checkpoints), _named(indexes)
         for name, folder in list(wanted.items()):
             if (folder / ANSWERS / "checkpoints").is_dir():
@@ -86,13 +88,10 @@ class Served:
         opened = {}
         for name, folder in places.items():
             space = _that_made(folder, models)
+            made = _maker(folder, settings, gate) if space is None else space
+            opened[name] = ServedIndex.open(name, folder, made, settings, gate)
             if space is None:
-                made = made_by(folder)
-                one = _served(_name(Path(made)), made, settings, gate)
-                assert isinstance(one, ServedSpace), "only joint embeddings make indexes"
-                _place(models, one.name, one)
-                space = one
-            opened[name] = ServedIndex.open(name, folder, space, settings, gate)
+                _place(models, made.name, made)
         return cls(models, opened, gate)
 
     def assistant(self, name: str | None = None) -> ServedAssistant:
@@ -170,7 +169,9 @@ def _served(name: str, folder: str | Path, settings: Settings, gate: Gate) -> Se
         raise ValueError(
             f"{folder}: BLIP-2's first stage has no vector a picture, nor answers: it is not served"
         )
-    return ServedSpace(name, model, settings, gate)
+    space = ServedSpace(name, model, settings, gate)
+    space.warm()
+    return space
 
 
 def _that_made(folder: Path, models: Mapping[str, ServedModel]) -> ServedSpace | None:
@@ -178,6 +179,19 @@ def _that_made(folder: Path, models: Mapping[str, ServedModel]) -> ServedSpace |
     identity = model_of(folder)
     spaces = [model for model in models.values() if isinstance(model, ServedSpace)]
     return next((space for space in spaces if space.identity == identity), None)
+
+
+def _maker(folder: Path, settings: Settings, gate: Gate) -> ServedSpace:
+    """The model that an index says made it."""
+    made = Path(made_by(folder))
+    if not made.is_dir():
+        raise ValueError(
+            f"{folder}: made with the model in {made}, which is not there; serve its checkpoint, too: "
+            f"sensorium serve CHECKPOINT --index {folder}"
+        )
+    space = _served(_name(made), made, settings, gate)
+    assert isinstance(space, ServedSpace), "only joint embeddings make indexes"
+    return space
 
 
 def _of_kind(kind: type[Kind], what: str, name: str | None, served: Mapping[str, object]) -> Kind:
