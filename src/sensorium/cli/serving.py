@@ -119,14 +119,17 @@ def _served(
 
     with bound(settings) as listening:
         served = Served.open(checkpoints, indexes, settings)
-        run(
+        drained = run(
             served,
             settings,
             listening,
             ready=lambda: print(told(served, settings, address(listening, settings)), flush=True),
             log_level="info" if verbose else "warning",
         )
-    print("stopped; all that was accepted is answered", file=sys.stderr)
+    print(
+        "stopped; all that was accepted is answered" if drained else "stopped before all was answered",
+        file=sys.stderr,
+    )
 
 
 def told(served: Served, settings: Settings, address: str) -> str:

@@ -40,7 +40,7 @@ def create_app(served: Served, settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     app = FastAPI(title="Sensorium", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     metrics = Metrics(served)
-    app.state.service = Service(served, settings, metrics, Jobs())
+    app.state.service = Service(served, settings, metrics, Jobs(settings.held_bytes))
     install(app)
     for routes in (models, chat, embeddings, transcriptions, classify, search, index, health, docs):
         app.include_router(routes.router)
@@ -60,5 +60,5 @@ def create_app(served: Served, settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(Watch, metrics=metrics)
+    app.add_middleware(Watch, metrics=metrics, settings=settings)
     return app

@@ -110,6 +110,16 @@ def draining() -> ApiError:
     )
 
 
+def too_much() -> ApiError:
+    """What is told to whom comes while others hold all the memory that requests may have."""
+    return ApiError(
+        429,
+        "the requests that are being answered hold as many bytes as they may; come again",
+        code="queue_full",
+        headers={"Retry-After": "1"},
+    )
+
+
 def install(app: FastAPI) -> None:
     """Have an application answer its errors in this shape."""
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sensorium.media import Source
 from sensorium.retrieval.index import Added
-from sensorium.serving.errors import api_error
+from sensorium.serving.errors import api_error, too_much
 from sensorium.serving.served import NewRow, ServedIndex
 
 REMEMBERED = 1000  # jobs that have ended
@@ -20,11 +21,12 @@ REMEMBERED = 1000  # jobs that have ended
 
 @dataclass
 class Job:
-    """One addition. done of total rows were looked at; result: once it is done; error: why it failed."""
+    """One addition. done: of total rows; bytes: of its media; result: once it is done; error: why it failed."""
 
     id: str
     index: str
     total: int
+    bytes: int
     done: int = 0
     state: Literal["running", "done", "failed"] = "running"
     result: Added | None = None
@@ -32,15 +34,23 @@ class Job:
 
 
 class Jobs:
-    """The additions of one server, by id. Those that ended long ago are forgotten."""
+    """The additions of one server, by id. Those that ended long ago are forgotten.
 
-    def __init__(self) -> None:
+    most_bytes: of media that all which wait may hold
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
         self._jobs: dict[str, Job] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     async def start(self, index: ServedIndex, rows: Sequence[NewRow]) -> Job:
-        """Begin; returns as soon as it stands in the index's queue. Raises what that raises (Full, Draining)."""
-        job = Job(f"job_{uuid.uuid4().hex}", index.name, len(rows))
+        """Begin; returns as soon as it stands in the index's queue. Raises what that raises (Full, Draining), and
+        ApiError 429 when those that wait hold too much."""
+        job = Job(f"job_{uuid.uuid4().hex}", index.name, len(rows), sum(map(_bytes, rows)))
+        held = sum(one.bytes for one in self._jobs.values() if one.state == "running")
+        if held + job.bytes > self.most_bytes:
+            raise too_much()
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._run(job, index, rows, accepted))
         self._running.add(task)
@@ -76,6 +86,10 @@ class Jobs:
                 accepted.set_exception(error)
                 return
             job.state, job.error = "failed", api_error(error).message
+
+
+def _bytes(row: NewRow) -> int:
+    return len(row.media.data or b"") if isinstance(row.media, Source) else len(row.media)
 
 
 def _settle(accepted: asyncio.Future[None]) -> None:

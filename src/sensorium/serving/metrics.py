@@ -16,8 +16,9 @@ from prometheus_client.registry import Collector
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sensorium.serving.errors import CLIENT_GONE, draining
+from sensorium.serving.errors import CLIENT_GONE, draining, too_much
 from sensorium.serving.served import Served
+from sensorium.serving.settings import Settings
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH")
@@ -51,12 +52,12 @@ LANES = (
 class Metrics:
     """The numbers of one application, and whether it is being stopped.
 
-    active: requests to /v1 that are being answered
+    active: requests to /v1 that are being answered; held: bytes of their bodies
     """
 
     def __init__(self, served: Served) -> None:
         self.registry = CollectorRegistry()
-        self.active, self.draining = 0, False
+        self.active, self.held, self.draining = 0, 0, False
         self.requests = Counter(
             "sensorium_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
         )
@@ -110,20 +111,20 @@ class _Lanes(Collector):
 
 
 class Watch:
-    """ASGI middleware around everything else: an id for each request, its count and time, and no new ones while the
-    server is being stopped.
+    """ASGI middleware around everything else: an id for each request, its count and time; and no new ones while the
+    server is being stopped, or while those that are being answered hold as many bytes as they may.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
+        self.app, self.metrics, self.settings = app, metrics, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         metrics, started, status = self.metrics, time.perf_counter(), 500
-        ours = scope["path"].startswith("/v1/")
-        id = _id(Headers(scope=scope).get("x-request-id", ""))
+        headers, ours = Headers(scope=scope), scope["path"].startswith("/v1/")
+        id, size = _id(headers.get("x-request-id", "")), self._size(headers)
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -135,20 +136,29 @@ class Watch:
                 }
             await send(message)
 
-        metrics.active += ours
+        app: ASGIApp = self.app
+        if metrics.draining and ours:
+            app = draining().response()
+        elif metrics.held + size > self.settings.held_bytes:
+            app = too_much().response()
+        metrics.active, metrics.held = metrics.active + ours, metrics.held + size
         try:
-            if metrics.draining and ours:
-                await draining().response()(scope, receive, sending)
-            else:
-                await self.app(scope, receive, sending)
+            await app(scope, receive, sending)
         finally:
-            metrics.active -= ours
+            metrics.active, metrics.held = metrics.active - ours, metrics.held - size
             route = _route(scope)
             method = scope["method"] if scope["method"] in METHODS else "other"
             metrics.requests.labels(route, method, str(status)).inc()
             metrics.seconds.labels(route).observe(time.perf_counter() - started)
             if status in REFUSED and route != "page":
                 metrics.refused.labels(REFUSED[status]).inc()
+
+    def _size(self, headers: Headers) -> int:
+        """Bytes of the body: as stated, where that is less than what is taken; without a statement, all that is."""
+        most, stated = self.settings.body_bytes, headers.get("content-length", "")
+        if "transfer-encoding" in headers:
+            return most
+        return min(int(stated[:20]), most) if stated.isascii() and stated.isdigit() else 0
 
 
 def _id(given: str) -> str:

@@ -54,8 +54,11 @@ def serve(
     listening: socket.socket,
     ready: Callable[[], None] = lambda: None,
     log_level: str = "warning",
-) -> None:
-    """Serve until SIGTERM or Ctrl-C. ready: called once requests are answered."""
+) -> bool:
+    """Serve until SIGTERM or Ctrl-C. Returns whether all that was accepted is answered.
+
+    ready: called once requests are answered
+    """
     app = create_app(served, settings)
     config = uvicorn.Config(
         app,
@@ -67,7 +70,9 @@ def serve(
         ws="none",
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_running(Server(config, app), listening, ready))
+        server = Server(config, app)
+        runner.run(_running(server, listening, ready))
+    return server.drained
 
 
 async def _running(server: Server, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -88,6 +93,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self.service: Service = app.state.service
+        self.drained = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -115,6 +121,7 @@ class Server(uvicorn.Server):
                     await asyncio.sleep(0.02)
                 await self.service.jobs.finish()
                 await self.service.served.drain()
+            self.drained = True
         except TimeoutError:
             self.config.timeout_graceful_shutdown = 0
         self.should_exit = True

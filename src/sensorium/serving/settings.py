@@ -33,6 +33,7 @@ class Settings:
     stops:          most strings that end an answer
     text:           most characters of one text
     body_bytes:     of one request, checked while it arrives
+    held_bytes:     of all requests that are being answered, and of all additions to indexes that wait
     media:          limits of one piece of it, checked before it is decoded
     key_hashes:     sha256, in hexadecimal, of the keys that callers may show; none: no key is asked for
     origins:        web pages of other addresses that may call, such as "https://example.org"; "*" for all
@@ -60,6 +61,7 @@ class Settings:
     stops: int = 16
     text: int = 200_000
     body_bytes: int = 2**26
+    held_bytes: int = 2**29
     media: Limits = MEDIA
     key_hashes: frozenset[str] = field(default=frozenset(), repr=False)
     origins: tuple[str, ...] = ()
@@ -71,7 +73,7 @@ class Settings:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port: got {self.port}; expected 0 (any that is free) to 65535")
         counts = ("queue", "batch", "max_tokens", "default_tokens", "choices", "messages", "attachments")
-        for name in (*counts, "inputs", "labels", "top_k", "stops", "text", "body_bytes"):
+        for name in (*counts, "inputs", "labels", "top_k", "stops", "text", "body_bytes", "held_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}; expected at least 1")
         for name in ("wait", "seconds", "drain", "url_seconds"):

@@ -6,6 +6,7 @@ POST rows | files ──► job id ──► GET jobs/{id}: done of total;  DELE
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -154,7 +155,8 @@ async def _row(row: NewThing, index: ServedIndex, settings: Settings, where: str
 
 
 async def _file(file: UploadFile, index: ServedIndex, settings: Settings, where: str) -> NewRow:
-    """Which modality it has the bytes say, and between sound and clip its media type."""
+    """Which modality it has the bytes say, and between sound and clip its media type. Its name is in its id, which
+    says of one that is bad which it was."""
     data = await file.read(settings.media.bytes + 1)
     name = PurePath((file.filename or "").replace("\\", "/")).name[:200]
     said, kind = (file.content_type or "").partition("/")[0], kind_of(data[:HEAD])
@@ -167,7 +169,7 @@ async def _file(file: UploadFile, index: ServedIndex, settings: Settings, where:
                 413, f"{where}: got more than {settings.media.text_bytes:,} bytes of text", param=where
             )
         try:
-            return NewRow("text", words(data.decode(), settings, where), caption="")
+            return NewRow("text", words(data.decode(), settings, where))
         except UnicodeDecodeError as error:
             raise invalid(where, "got a text that is not UTF-8") from error
     if not fitting:
@@ -175,11 +177,10 @@ async def _file(file: UploadFile, index: ServedIndex, settings: Settings, where:
             415, f"{where}: got a {kind}; this index takes {', '.join(index.modalities)}", param=where
         )
     modality = said if said in fitting else fitting[-1]
-    return NewRow(
-        modality,
-        source_of_bytes(modality, data, settings, where),
-        caption=words(name or "file", settings, where),
-    )
+    source = source_of_bytes(modality, data, settings, where)
+    content = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+    caption = words(name or modality, settings, where)
+    return NewRow(modality, source, f"{caption}-{content[:8]}", caption)
 
 
 def _embeds(index: ServedIndex, modality: str, where: str) -> None:
