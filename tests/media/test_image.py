@@ -173,6 +173,33 @@ def test_the_limit_on_pixels_is_checked_before_anything_is_decoded(make, picture
             media_image.decode(data, Limits(pixels=599))
 
 
+def test_jpegs_in_thousands_of_scans_are_refused(make):
+    """Each scan goes over all pixels: a file of some 100 kB would take minutes."""
+    whole = make.picture(np.zeros((60, 60, 3), np.uint8), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+
+    def scanned(more):
+        return whole[:-2] + more * last + whole[-2:]
+
+    small, large = Limits(pixels=3600), Limits(pixels=36_000)
+    for data, limits in ((whole, small), (scanned(15), small), (scanned(250), large)):
+        assert media_image.decode(data, limits=limits).shape == (60, 60, 3)
+    for data, limits in ((scanned(30), small), (scanned(300), large), (scanned(1000), Limits())):
+        with pytest.raises(MediaError, match="scans"):
+            media_image.decode(data, limits=limits)
+
+
+def test_pngs_of_a_million_chunks_are_refused(pictures):
+    png = pictures["png"]
+
+    def filled(number):
+        return png[:33] + number * (bytes(4) + b"fiLl" + zlib.crc32(b"fiLl").to_bytes(4)) + png[33:]
+
+    assert media_image.decode(filled(10_000)).shape == (20, 30, 3)
+    with pytest.raises(MediaError, match="chunks"):
+        media_image.decode(filled(60_000))
+
+
 def test_only_our_limit_on_pixels_counts_not_the_global_one_of_pillow(pictures, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     for name in ("png", "jpeg", "bmp", "gif"):

@@ -38,6 +38,8 @@ _PLUGINS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
     "BMP picture": BmpImagePlugin.BmpImageFile,
     "TIFF picture": TiffImagePlugin.TiffImageFile,
 }
+_SCANS = (30, 1_000)  # of a JPEG of all the pixels that the limits allow; of any JPEG
+_CHUNKS = 50_000  # of a PNG; those of pixels hold 8 kB and more each
 _ORIENTATION = 0x0112  # tag of EXIF 2.3 §4.6.4; its values 2–8 say how to turn the stored picture
 _TURNS = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
@@ -115,8 +117,12 @@ def _read(source: Source, limits: Limits, short_side: int | None) -> Pillow.Imag
     with refusing(source.name, kind, ACCEPTED):
         if kind == "WebP picture":  # whose canvas is allocated on opening
             _check_size(source, kind, _webp_size(data), limits)
+        if kind == "PNG picture":
+            _check_chunks(source, data)
         picture = _PLUGINS[kind](io.BytesIO(data))
         _check_size(source, kind, picture.size, limits)
+        if kind == "JPEG picture":
+            _check_scans(source, data, picture.size, limits)
         if short_side is not None and kind == "JPEG picture":
             # decodes at 1/2, 1/4 or 1/8 while both sides stay at least twice as long as asked for
             width, height = _shrunk(picture.size, short_side)
@@ -143,6 +149,29 @@ def _check_size(source: Source, kind: str, size: tuple[int, int], limits: Limits
             f"{kind} of {width} × {height} = {width * height:,} pixels",
             f"at most {limits.pixels:,} pixels (raise it with Limits(pixels={width * height}))",
         )
+
+
+def _check_scans(source: Source, data: bytes, size: tuple[int, int], limits: Limits) -> None:
+    """A JPEG may be written in many scans, each of which goes over all pixels: 100 kB of them keep a processor busy for
+    minutes. Encoders write up to some twenty; so many of the largest picture, or as much work on a smaller one, pass.
+    """
+    scans = data.count(b"\xff\xda")  # within a scan, 0xff is followed by 0 or a restart mark alone
+    if scans > _SCANS[1] or scans * size[0] * size[1] > _SCANS[0] * limits.pixels:
+        raise MediaError(
+            source.name, f"JPEG picture in {scans:,} scans", f"at most {_SCANS[0]} scans of large ones"
+        )
+
+
+def _check_chunks(source: Source, data: bytes) -> None:
+    """Each chunk of a PNG costs some microseconds to skip, and takes as little as 12 bytes."""
+    place = 8
+    for _ in range(_CHUNKS):
+        if place >= len(data):
+            return
+        place += 12 + int.from_bytes(data[place : place + 4])
+    raise MediaError(
+        source.name, f"PNG picture of more than {_CHUNKS:,} chunks", f"at most {_CHUNKS:,} of them"
+    )
 
 
 def _shrunk(size: tuple[int, int], short_side: int) -> tuple[int, int]:
