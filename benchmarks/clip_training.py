@@ -117,7 +117,7 @@ def ours(options: argparse.Namespace, folder: Path) -> Callable[[], Any]:
     accelerator = distributed.start(run.batch_size)
     autocast = distributed.autocast_dtype(run.precision, accelerator.device)
     set_training(model)
-    losses = WeightedLosses(model, run.objectives, run.weights, autocast)
+    losses = WeightedLosses(model, run.objectives, run.weights, autocast, anchored=False)
     optimizer = accelerator.prepare_optimizer(optim.build(run))
     places = Places(run.order, run.seed, len(run.data), run.batch_size)
     drawn = load(Batches(run.data, run.collate, run.seed), places, workers=0)

@@ -137,6 +137,25 @@ def test_rows_that_offer_nothing_are_passed_over(tmp_path):
     assert trained.steps[2]["grad_norm"] == 0.0
 
 
+def test_weights_that_no_batch_uses_have_a_gradient_of_zero_and_decay(tmp_path):
+    model, calls = toy.Towers(), 0
+    model.spare = torch.nn.Linear(4, 4)
+    matrix, bias = model.spare.weight.detach().clone(), model.spare.bias.detach().clone()
+
+    def at_first(model, batch):
+        nonlocal calls
+        calls += 1
+        more = (
+            model.spare(torch.ones(4)).sum() if calls == 1 else 0.0
+        )  # call 1: preflight, which wants it used
+        return {"squared": toy.squared(model, batch)["squared"] + more}
+
+    changes = {"ema": None, "schedule": "constant", "warmup": 0, "weight_decay": 0.1}
+    fit(toy.run(tmp_path, model=model, objectives=[at_first], steps=5, **changes))
+    torch.testing.assert_close(model.spare.weight.detach(), matrix * (1 - 0.01 * 0.1) ** 5)
+    assert torch.equal(model.spare.bias.detach(), bias)  # biases do not decay
+
+
 def test_the_average_follows_its_formula_and_is_what_is_saved(tmp_path):
     weights = []
 

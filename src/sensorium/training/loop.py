@@ -74,7 +74,9 @@ def fit(run: Run, resume: bool = True) -> Trained:
     frozen = checkpoint.frozen_parts(model)
     unfreezing = Unfreezing(run, ranks)
     set_training(model)
-    losses: Any = WeightedLosses(model, run.objectives, run.weights, autocast, attached=bool(run.conflict))
+    losses: Any = WeightedLosses(
+        model, run.objectives, run.weights, autocast, anchored=ranks > 1, attached=bool(run.conflict)
+    )
     if ranks > 1:  # alone, accelerate would only import for seconds to find nothing to do
         losses = accelerator.prepare_model(losses)
 
@@ -161,15 +163,18 @@ def train_step(
             # Every process must know of it: one that stops alone leaves the others waiting.
             everywhere = distributed.gather((total.item(), values, ids))
             check_finite(step, everywhere)
-            if apart is None:
-                accelerator.backward(total / run.accumulate)
-            else:
+            if apart is not None:
                 apart.add({name: loss / run.accumulate for name, loss in losses.weighted(found).items()})
+            elif total.requires_grad:  # not where a batch has nothing that the objectives compare
+                accelerator.backward(total / run.accumulate)
         totals.append(sum(total for total, _, _ in everywhere) / len(everywhere))
         for _, values, _ in everywhere:
             for name, value in values.items():
                 named.setdefault(name, []).append(value)
     cosines = apart.merge(str(run.conflict), run.seed, step) if apart else {}
+    for parameter in optim.trainable(run.model).values():
+        if parameter.grad is None:  # no batch used it; among several processes the losses' anchor says so
+            parameter.grad = torch.zeros_like(parameter)
     norm = accelerator.clip_grad_norm_(losses.parameters(), run.clip or float("inf"))
     if not norm.isfinite():
         bad = [

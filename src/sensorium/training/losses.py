@@ -24,7 +24,8 @@ class WeightedLosses(nn.Module):
 
     anchored: what a batch does not use gets a gradient of zero rather than none. Processes whose rows lack
               different modalities then average the same gradients, in the same order, and after whatever the
-              objectives exchange in their own backward pass (autograd runs the nodes made first last)
+              objectives exchange in their own backward pass (autograd runs the nodes made first last). It costs a
+              pass over all weights: one process fills in what is missing after its backward pass instead
     attached: the named losses keep their graphs, for a gradient each
     """
 
