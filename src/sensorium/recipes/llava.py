@@ -67,7 +67,8 @@ def llava(
     Command: sensorium train llava --train projector --folder runs/llava1
              sensorium train llava --data my.json --start runs/llava1 --train lora
     Hardware and time: 2 CPU cores, seconds a step; the encoder's features are computed once.
-    Expected: held-out tokens better than with withheld and with other pictures; see docs/answers.md.
+    Expected: on the bundled captions 39.2 % of held-out tokens after stage 1, 42.4 % after 120 steps of stage 2; with
+    another picture 35.1 and 34.2 %; see docs/answers.md.
 
     Args:
         data: A JSON or JSONL file of conversations, LLaVA's or lists of messages; None: captions of bundled pictures.
