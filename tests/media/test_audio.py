@@ -100,9 +100,9 @@ def test_a_small_file_that_unpacks_to_hours_is_stopped_early(make, monkeypatch):
     decoded = 0
     by_block = media_audio._libsndfile_blocks
 
-    def counted(source, sound, length):
+    def counted(source, sound, length, limits):
         nonlocal decoded
-        for block in by_block(source, sound, length):
+        for block in by_block(source, sound, length, limits):
             decoded += len(block)
             yield block
 
@@ -166,3 +166,15 @@ def test_impossible_rates_are_refused(make):
 def test_a_picture_is_not_sound(pictures):
     with pytest.raises(MediaError, match="got PNG picture; accepted: WAV, FLAC"):
         Source("audio", data=pictures["png"]).decode()
+
+
+def test_samples_of_all_channels_are_limited(make):
+    """Silence of many channels at a high rate is a file of some kilobytes and minutes of work."""
+    silence = np.zeros((96_000, 64), np.float32)
+    for data in (
+        make.sound("OGG", "VORBIS", rate=96_000, samples=silence),
+        make.sound("WAV", "PCM_U8", rate=96_000, samples=silence),
+    ):
+        assert media_audio.decode(data, Limits(seconds=4.0)).seconds == pytest.approx(1.0, abs=0.01)
+        with pytest.raises(MediaError, match="samples of all channels or more; accepted: at most 5,376,000"):
+            media_audio.decode(data, Limits(seconds=3.5))

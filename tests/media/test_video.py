@@ -177,3 +177,15 @@ def test_through_a_source(tmp_path, videos):
     assert video.frames.shape == (3, 24, 32, 3)
     assert np.array_equal(media_video.decode(str(path), frames=3, short_side=24).frames, video.frames)
     assert Source("audio", path=path).decode(rate=8_000).rate == 8_000
+
+
+def test_what_is_decoded_on_the_way_to_a_frame_is_limited(make, monkeypatch):
+    """Frames in which nothing moves take a few bytes each: 300 seconds of them could take hours."""
+    near, far = make.video(gop=12), make.video(gop=1000)
+    limits = Limits(pixels=64 * 48)  # one frame
+    for data in (near, far):
+        assert len(media_video.decode(data, limits, frames=1).frames) == 1
+    monkeypatch.setattr(media_video, "_REACH", 40)
+    assert len(media_video.decode(near, limits, frames=1).frames) == 1
+    with pytest.raises(MediaError, match="122,880 pixels lie before the wanted frames"):
+        media_video.decode(far, limits, frames=1)  # the wanted one is the fiftieth

@@ -26,6 +26,7 @@ ACCEPTED = "WAV, FLAC, OGG (Vorbis, Opus), MP3 or M4A (AAC), or the sound track 
 _LIBSNDFILE_KINDS = ("WAV sound", "FLAC sound", "OGG sound", "MP3 sound")
 _RATES = (1_000, 768_000)  # samples per second that recordings have; others are damage or an attack
 _BLOCK = 2**18  # samples of all channels decoded at once
+_DENSEST = 8 * 192_000  # samples of all channels a second that the limit on seconds stands for
 _LOUDEST = 16.0  # a float file may exceed full scale (clipped); 24 dB beyond it, it is not in [-1, 1] at all
 _UNKNOWN_LENGTH = 2**62  # libsndfile's frame count for files that do not state one is about 2**63
 
@@ -66,16 +67,17 @@ def _by_libsndfile(source: Source, limits: Limits, rate: int) -> Audio:
             length = None if guessed or sound.frames >= _UNKNOWN_LENGTH else sound.frames
             if length is not None and length > limits.seconds * sound.samplerate:
                 raise _too_long(source, length / sound.samplerate, limits)
-            blocks = _libsndfile_blocks(source, sound, length)
+            blocks = _libsndfile_blocks(source, sound, length, limits)
             return _collect(source, blocks, sound.samplerate, limits, rate)
 
 
 def _libsndfile_blocks(
-    source: Source, sound: soundfile.SoundFile, length: int | None
+    source: Source, sound: soundfile.SoundFile, length: int | None, limits: Limits
 ) -> Iterator[np.ndarray]:
     rows, done = max(1, _BLOCK // sound.channels), 0
     while len(block := sound.read(rows, dtype="float32", always_2d=True)):
         done += len(block)
+        _check_work(source, done * sound.channels, limits)
         yield block.mean(axis=1)
     if length is not None and done < length:
         got = f"sound that breaks off after {done:,} of {length:,} samples"
@@ -129,7 +131,10 @@ def _by_ffmpeg(source: Source, limits: Limits, rate: int) -> Audio:
             raise MediaError(source.name, f"sound compressed as {codec and codec.name}", ACCEPTED)
 
         def blocks() -> Iterator[np.ndarray]:
+            done = 0
             for frame in container.decode(track):
+                done += frame.samples * frame.layout.nb_channels
+                _check_work(source, done, limits)
                 if frame.sample_rate != codec.sample_rate:
                     raise MediaError(source.name, "sound whose sample rate changes midway", ACCEPTED)
                 yield _mono(frame)
@@ -172,6 +177,16 @@ def _collect(
     if resampler is not None:
         parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     return Audio(np.clip(np.concatenate(parts), -1.0, 1.0), rate)
+
+
+def _check_work(source: Source, samples: int, limits: Limits) -> None:
+    """Silence of 255 channels at 768 kHz is a file of some kilobytes and minutes of work."""
+    if samples > limits.seconds * _DENSEST:
+        raise MediaError(
+            source.name,
+            f"{samples:,} samples of all channels or more",
+            f"at most {limits.seconds * _DENSEST:,.0f}: fewer channels, a lower rate, or Limits(seconds=…)",
+        )
 
 
 def _too_long(source: Source, seconds: float, limits: Limits) -> MediaError:

@@ -22,6 +22,7 @@ from sensorium.media.source import Source, as_source
 from sensorium.media.types import Audio, MediaError, Video
 
 ACCEPTED = "MP4, WebM, MKV or AVI"
+_REACH = 500  # times the limit on pixels that may be decoded to reach the frames that are kept
 
 
 def decode(
@@ -60,7 +61,7 @@ def decode(
         codec = track.codec_context
         size = _fitting((codec.width, codec.height), short_side)
         _check_size(source, (codec.width, codec.height), size, len(wanted), limits)
-        for frame, tick in _take(container, track, timeline, wanted):
+        for frame, tick in _take(source, container, track, timeline, wanted, limits):
             if not pictures:  # the header may have lied, or been silent
                 size = _fitting((frame.width, frame.height), short_side)
             _check_size(source, (frame.width, frame.height), size, len(wanted), limits)
@@ -153,12 +154,19 @@ def _moments(source: Source, seconds: float, frames: int, fps: float | None, lim
 
 
 def _take(
-    container: InputContainer, track: VideoStream, timeline: _Timeline, wanted: np.ndarray
+    source: Source,
+    container: InputContainer,
+    track: VideoStream,
+    timeline: _Timeline,
+    wanted: np.ndarray,
+    limits: Limits,
 ) -> Iterator[tuple[VideoFrame, int]]:
     """(frame, its tick) of the wanted ticks, in order.
 
-    Decodes from the last key frame before each one, or simply on when that lies behind already.
+    Decodes from the last key frame before each one, or simply on when that lies behind already. Frames in which
+    nothing moves take a few bytes each, so that how many are decoded on the way is limited, too.
     """
+    pixels = 0
     decoder: Iterator[VideoFrame] = iter(())
     position, last = None, None
     for tick in wanted:
@@ -170,6 +178,13 @@ def _take(
             frame = next(decoder, None)
             if frame is None:
                 break
+            pixels += frame.width * frame.height
+            if pixels > _REACH * limits.pixels:
+                raise MediaError(
+                    source.name,
+                    f"a video of which more than {_REACH * limits.pixels:,} pixels lie before the wanted frames",
+                    "shorter or smaller videos, key frames closer together, or Limits(pixels=…)",
+                )
             if frame.pts is not None:
                 held, position = frame, frame.pts
         if position is not None and position != last:
