@@ -126,9 +126,12 @@ def install(app: FastAPI) -> None:
     async def known(_: Request, error: Exception) -> JSONResponse:
         return api_error(error).response()
 
-    async def of_http(_: Request, error: Exception) -> JSONResponse:
+    async def of_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return ApiError(error.status_code, str(error.detail), headers=error.headers).response()
+        message = str(error.detail)
+        if error.status_code == 404:
+            message = f"nothing is at {request.url.path[:100]}; /docs lists what can be asked here"
+        return ApiError(error.status_code, message, headers=error.headers).response()
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
