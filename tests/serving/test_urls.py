@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sensorium.media import Limits
+from sensorium.serving.body import BodyLimit
 from sensorium.serving.refused import Refused
 from sensorium.serving.settings import Settings
 from sensorium.serving.urls import Policy, fetched, is_public
@@ -320,3 +321,23 @@ def test_the_next_address_is_tried_where_the_first_does_not_answer():
             return await fetched(f"http://media.test:{port}/a", OPEN, Policy(two, lambda _: True, ports=None))
 
     assert asyncio.run(main()) == b"abc"
+
+
+def test_what_one_request_has_fetched_is_limited_together():
+    async def main():
+        async with serving({"/a": ok(bytes(900))}) as (port, _):
+            found = []
+
+            async def app(scope, receive, send):
+                await receive()
+                for _ in range(5):
+                    found.append(len(await fetched(f"http://127.0.0.1:{port}/a", OPEN, policy("127.0.0.1"))))
+
+            async def receive():
+                return {"type": "http.request", "body": b""}
+
+            with pytest.raises(Refused, match="at most 2,000 bytes") as caught:
+                await BodyLimit(app, 2000)({"type": "http", "headers": []}, receive, None)
+            return found, caught.value.status
+
+    assert asyncio.run(main()) == ([900, 900], 413)

@@ -8,10 +8,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sensorium.serving.errors import ApiError
+from sensorium.serving.refused import Refused
+
+
+class Allowance:
+    """Bytes that one request may still bring, on whichever way; what is fetched for it counts, too."""
+
+    def __init__(self, most: int) -> None:
+        self.most = self.left = most
+
+    def take(self, number: int) -> None:
+        """Raises Refused (413) when so many are not left."""
+        self.left -= number
+        if self.left < 0:
+            raise Refused(
+                413, f"all that one request brings, what is fetched included, is at most {self.most:,} bytes"
+            )
+
+
+allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)  # of the request at hand
 
 
 class BodyLimit:
@@ -42,6 +62,7 @@ class BodyLimit:
             await refusal.response()(scope, receive, send)
             return
         counts = self.values is not None and not headers.get(b"content-type", b"").startswith(b"multipart/")
+        allowance.set(Allowance(self.most_bytes))
         watched = _Watched(self, receive, send, counts)
         with contextlib.suppress(_Stopped):
             await self.app(scope, watched.receive, watched.send)

@@ -26,6 +26,7 @@ import certifi
 import httpcore
 import httpx
 
+from sensorium.serving.body import allowance
 from sensorium.serving.refused import Refused
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ async def fetched(url: str, settings: Settings, policy: Policy = PUBLIC) -> byte
     No cookies, credentials or proxies of the environment take part.
 
     Raises `Refused`: 400 when fetching is off, for what is no public address (at any step of a redirect), and for
-    what fails or takes too long; 413 for what is too large.
+    what fails or takes too long; 413 for what is too large, and for too much of all fetches of one request.
     """
     if not settings.allow_urls:
         raise Refused(
@@ -153,9 +154,12 @@ async def _read(address: httpx.URL, response: httpcore.Response, most: int) -> b
     if stated.isdigit() and int(stated[:20]) > most:
         raise Refused(413, f"{_shown(str(address))}: {int(stated[:20]):,} bytes; at most {most:,} are taken")
     parts, size = [], 0
+    granted = allowance.get()
     stream: AsyncIterator[bytes] = response.aiter_stream()
     async for part in stream:
         size += len(part)
+        if granted is not None:
+            granted.take(len(part))
         if size > most:
             raise Refused(
                 413, f"{_shown(str(address))}: more than {most:,} bytes, which is all that is taken"

@@ -71,8 +71,10 @@ async def _by_words(model: ServedSpace, asked: ClassifyRequest, settings: Settin
         raise invalid("labels", "expected words, each label once")
     if any("{}" not in template for template in templates):
         raise invalid("templates", "expected {} in each of them, where the label goes")
-    if sum(map(len, labels)) + sum(map(len, templates)) > settings.text:
-        raise invalid("labels", f"got more than {settings.text:,} characters")
+    # Of all prompts together: a template may name its label many times.
+    blanks = sum(template.count("{}") for template in templates)
+    if len(labels) * sum(map(len, templates)) + blanks * sum(map(len, labels)) > settings.text:
+        raise invalid("labels", f"got labels that make prompts of more than {settings.text:,} characters")
     things = await things_of(asked.input, settings)
     places = {
         modality: [n for n, (kind, _) in enumerate(things) if kind == modality] for modality, _ in things
