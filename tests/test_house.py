@@ -8,7 +8,7 @@ import sensorium
 SRC = Path(sensorium.__file__).parent
 
 FLOOR = {
-    "tasks": 0,
+    "tasks": 0, "client": 0,
     "features": 1, "weights": 1, "speed": 1, "media": 1, "layers": 1, "objectives": 1, "evaluation": 1, "viewing": 1,
     "encoders": 2, "projectors": 2, "fusion": 2, "backbones": 2, "generators": 2, "models": 2, "data": 2,
     "retrieval": 2,

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sensorium.client import Client as Client
     from sensorium.data.batch import collate as collate
     from sensorium.data.readers import read as read
     from sensorium.data.sample import Batch as Batch
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Batch": "data.sample",
+    "Client": "client",
     "Features": "features",
     "Index": "retrieval.index",
     "MediaError": "media",

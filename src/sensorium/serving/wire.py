@@ -103,7 +103,8 @@ class ErrorBody(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """One model. task: chat, embedding or classification; modalities: what it takes."""
+    """One model. task: chat, embedding or classification; modalities: what it takes; prompts: the sentences that a
+    language model was taught to caption and to transcribe with."""
 
     id: str
     object: Literal["model"] = "model"
@@ -112,6 +113,7 @@ class ModelCard(BaseModel):
     task: str
     modalities: list[str]
     width: int | None = None
+    prompts: dict[str, str] | None = None
     columns: dict[str, str] | None = None
     tasks: dict[str, list[str] | None] | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from sensorium.serving.errors import ApiError
-from sensorium.serving.served import ServedModel, ServedPredictor, ServedSpace
+from sensorium.serving.served import ServedAssistant, ServedModel, ServedPredictor, ServedSpace
 from sensorium.serving.service import Here, errors
 from sensorium.serving.wire import ModelCard, ModelList
 from sensorium.tasks import AnyOf, OneOf
@@ -32,6 +32,8 @@ async def one_model(model: str, here: Here) -> ModelCard:
 
 def _card(model: ServedModel, since: int) -> ModelCard:
     card = ModelCard(id=model.name, created=since, task=model.task, modalities=list(model.modalities))
+    if isinstance(model, ServedAssistant):
+        card.prompts = dict(model.assistant.prompts)
     if isinstance(model, ServedSpace):
         card.width = model.width
     if isinstance(model, ServedPredictor):
