@@ -23,6 +23,8 @@ from sensorium.serving.settings import Settings
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH")
 
+WATCHING = ("/healthz", "/readyz", "/metrics")  # answered to the end, and waited for by nobody
+
 # By status, what a refusal was for
 REFUSED = {
     401: "key",
@@ -52,7 +54,7 @@ LANES = (
 class Metrics:
     """The numbers of one application, and whether it is being stopped.
 
-    active: requests to /v1 that are being answered; held: bytes of their bodies
+    active: requests that are being answered; held: bytes of their bodies
     """
 
     def __init__(self, served: Served) -> None:
@@ -123,7 +125,7 @@ class Watch:
             await self.app(scope, receive, send)
             return
         metrics, started, status = self.metrics, time.perf_counter(), 500
-        headers, ours = Headers(scope=scope), scope["path"].startswith("/v1/")
+        headers, ours = Headers(scope=scope), scope["path"] not in WATCHING
         id, size = _id(headers.get("x-request-id", "")), self._size(headers)
 
         async def sending(message: Message) -> None:
