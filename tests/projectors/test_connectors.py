@@ -14,6 +14,7 @@ from sensorium.projectors import (
     MlpProjector,
     PerceiverResampler,
     PixelShuffle,
+    PlaceStacking,
     QFormer,
 )
 
@@ -212,3 +213,16 @@ def test_no_items_give_no_items(make, shape):
         out = make()(none)
         assert not out.mask.any()
         assert torch.equal(out.pooled, torch.zeros(2, shape[2]))
+
+
+def test_the_frames_of_one_place_stand_side_by_side(features_of):
+    features = features_of([6, 6], 5)
+    stacked = PlaceStacking(5, frames=3, places=2)(features)
+    assert stacked.tokens.shape == (2, 2, 15)
+    for place in (0, 1):
+        seen = [features.tokens[1, 2 * frame + place] for frame in range(3)]
+        torch.testing.assert_close(stacked.tokens[1, place], torch.cat(seen))
+    partly = PlaceStacking(5, frames=3, places=2)(features_of([6, 5], 5))
+    assert partly.mask.tolist() == [[True, True], [True, False]]
+    with pytest.raises(ValueError, match="got items of 6 tokens; expected 2 frames of 2 places = 4"):
+        PlaceStacking(5, frames=2, places=2)(features)

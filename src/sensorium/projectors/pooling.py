@@ -110,6 +110,30 @@ class FrameStacking(Projector):
         return from_tokens(tokens.view(B, n, self.factor * W), mask.view(B, n, self.factor).any(-1))
 
 
+class PlaceStacking(Projector):
+    """Features[B, n · N, W] -> Features[B, N, n · W]: what one place of a clip is in its n frames, side by side.
+
+    Tokens stand frame after frame, as a `FactorisedVideoEncoder` gives them. Nothing is lost, only rearranged: the
+    order of frames becomes the order inside a token, so that motion can be read off one token by a linear map.
+    A place of which any frame is not real counts as not real.
+    """
+
+    def __init__(self, width: int, frames: int, places: int) -> None:
+        super().__init__()
+        if frames < 1 or places < 1:
+            raise ValueError(f"got frames={frames}, places={places}; expected at least 1 of both")
+        self.frames, self.places = frames, places
+        self.width, self.length = frames * width, places
+
+    def forward(self, features: Features) -> Features:
+        B, T, W = features.tokens.shape
+        n, N = self.frames, self.places
+        if n * N != T:
+            raise ValueError(f"got items of {T} tokens; expected {n} frames of {N} places = {n * N}")
+        tokens = real(features).view(B, n, N, W).transpose(1, 2).reshape(B, N, n * W)
+        return from_tokens(tokens, features.mask.view(B, n, N).all(1))
+
+
 def _grid(features: Features, side: int) -> tuple[Tensor, Tensor]:
     """float[B, side, side, W] and bool[B, side, side]; what a batch padded behind the grid is cut off."""
     B, T, W = features.tokens.shape
