@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sensorium.data.scenes import SPLITS, MovingScenes, by_kind, frozen, held_out, shuffled
+from sensorium.data.scenes import SPLITS, MovingScenes, backwards, by_kind, frozen, held_out, shuffled
 from sensorium.data.scenes.composing import apart
-from sensorium.data.scenes.motion import IN_CHINESE
+from sensorium.data.scenes.motion import DIRECTIONS, IN_CHINESE, CrossingScenes, direction
 from sensorium.data.scenes.questions import MOTION_KINDS
 
 MANY = 150
@@ -118,3 +118,27 @@ def test_chinese_ways(moving):
 def test_wrong_videos_are_refused():
     with pytest.raises(ValueError, match=r"got 1 frames in 2\.0 s"):
         MovingScenes(frames=1)
+
+
+def test_a_crossing_thing_is_alone_and_goes_from_side_to_side():
+    stream = CrossingScenes("train", frames=4)
+    scenes = [stream.scene(i) for i in range(12)]
+    assert {direction(scene.things[0]) for scene in scenes} == set(DIRECTIONS)
+    for scene in scenes:
+        (placed,) = scene.things
+        ends = placed.at(0.0), placed.at(stream.seconds)
+        axis = 0 if placed.velocity[0] else 1
+        assert (min(box[axis] for box in ends), max(box[axis + 2] for box in ends)) == (0, scene.size)
+
+
+def test_backwards_is_what_the_video_shows_from_its_end(moving):
+    stream, scenes = moving["train"]
+    for scene in scenes[:4]:
+        turned = backwards(scene, stream.seconds)
+        for placed, back in zip(scene.things, turned.things):
+            assert np.abs(np.subtract(back.at(stream.seconds), placed.box)).max() <= 1  # rounded twice
+            assert {direction(placed), direction(back)} in (
+                {"left", "right"},
+                {"up", "down"},
+                {None},
+            )

@@ -26,7 +26,7 @@ from sensorium.data.scenes.balance import blind, by_kind, majority, names_only
 from sensorium.data.scenes.captions import caption, describe
 from sensorium.data.scenes.composing import SPLITS, Scenes
 from sensorium.data.scenes.conversations import as_conversations
-from sensorium.data.scenes.motion import MovingScenes, frozen, shuffled
+from sensorium.data.scenes.motion import MovingScenes, backwards, frozen, shuffled
 from sensorium.data.scenes.questions import (
     KINDS,
     MOTION_KINDS,
@@ -55,6 +55,7 @@ __all__ = [
     "Scenes",
     "Thing",
     "as_conversations",
+    "backwards",
     "blind",
     "both_orders",
     "by_kind",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,7 @@ DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 """English answer -> (x, y), y down."""
 IN_CHINESE = {"left": "左", "right": "右", "up": "上", "down": "下"}
 SIDES = (50 / 224, 68 / 224)  # of the longer side of a drawing
+LARGE_SIDES = (90 / 224, 130 / 224)  # where one thing crosses the picture alone
 SLOW, FAST = (
     (28 / 224, 40 / 224),
     (80 / 224, 110 / 224),
@@ -113,6 +115,29 @@ class MovingScenes(Scenes):
             yield word("faster", fast, pair)
 
 
+class CrossingScenes(MovingScenes):
+    """The easiest of moving scenes: one large thing that crosses the picture from one side to the other.
+
+    For a model's first lessons: all that changes from frame to frame is what moves, and it changes most of the picture.
+    """
+
+    def scene(self, i: int) -> Scene:
+        id = f"crossing/{self.split}/{self.seed}/{i}"
+        draw = random.Random(f"scene/{len(self.things)}/{id}")
+        thing, artist = draw.choice(self.things), draw.choice(self.artists)
+        ground = draw.choice(list(GROUNDS))
+        side = round(draw.uniform(*LARGE_SIDES) * self.size)
+        sizes = self.drawings.fitting(thing.code, artist, side)
+        way, (x, y) = draw.choice(list(DIRECTIONS.items()))
+        free = [self.size - length for length in sizes]
+        along = 0 if x else 1
+        corner = [draw.randint(0, room) for room in free]
+        corner[along] = 0 if way in ("right", "down") else free[along]
+        box = (corner[0], corner[1], corner[0] + sizes[0], corner[1] + sizes[1])
+        velocity = (x * free[0] / self.seconds, y * free[1] / self.seconds)
+        return Scene(id, self.size, ground, (Placed(thing, artist, box, velocity),))
+
+
 def speed(placed: Placed) -> float:
     """Pixels a second."""
     return float(np.hypot(*placed.velocity))
@@ -132,6 +157,15 @@ def shuffled(video: Video, seed: str) -> Video:
     order = list(range(len(video.frames)))
     random.Random(f"frames/{seed}").shuffle(order)
     return Video(video.frames[order], video.times)
+
+
+def backwards(scene: Scene, seconds: float) -> Scene:
+    """The scene that a video of so many seconds shows when it is played from its end; no single frame tells."""
+    turned = tuple(
+        replace(placed, box=placed.at(seconds), velocity=(0.0 - placed.velocity[0], 0.0 - placed.velocity[1]))
+        for placed in scene.things
+    )
+    return replace(scene, id=f"{scene.id}/back", things=turned)
 
 
 def frozen(video: Video) -> Video:
