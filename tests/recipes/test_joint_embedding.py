@@ -1,14 +1,19 @@
 """Your own folder: trained, scored, indexed and searched, with broken files set aside."""
 
+import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 import sensorium
 from sensorium.cli import main
 from sensorium.data.sample import Sample
+from sensorium.media import Video
+from sensorium.media.writing import write_video
 from sensorium.recipes.joint_embedding import joint_embedding, split
+from sensorium.training.loop import fit
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "orange")
 THINGS = ("square", "card", "flag", "wall", "tile")
@@ -53,6 +58,35 @@ def test_a_folder_is_trained_indexed_and_searched(folder, tmp_path, capsys, monk
     main(["evaluate", "run", str(folder), "--out", "scores.json"])
     assert "image_to_text.R@1" in Path("scores.json").read_text()
     assert sensorium.load("run").width == 10
+
+
+def test_clips_with_captions_are_trained_indexed_and_searched(tmp_path, capsys, monkeypatch):
+    """Colours that turn into others: no single frame, and not their mean, tells a clip from its opposite."""
+    monkeypatch.chdir(tmp_path)
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for first, second in itertools.permutations(COLOURS, 2):
+        frames = np.stack(
+            [np.full((32, 32, 3), ImageColor.getrgb(name), np.uint8) for name in (first, second)]
+        )
+        write_video(Video(frames, np.arange(2.0)), clips / f"{first}-{second}.mp4")
+        (clips / f"{first}-{second}.txt").write_text(f"{first} turns {second}")
+    run = joint_embedding(clips, Path("run"), rank=20, epochs=1, held_out=0.1, progress=False)
+    assert run.system_args == {"rank": 20, "video": True}
+    fit(run)
+    main(["index", "index", str(clips), "--model", "run"])
+    assert "30 added" in capsys.readouterr().out
+    space = sensorium.load("run")
+    videos = sorted(clips.glob("*.mp4"))
+    said = [video.with_suffix(".txt").read_text() for video in videos]
+    cosines = space.similarity(("text", said), ("video", videos))
+    assert (cosines.argmax(1) == np.arange(30)).mean() > 0.8  # trained on 27 of them
+    swapped = [videos.index(clips / "{1}-{0}.mp4".format(*video.stem.split("-"))) for video in videos]
+    assert (cosines.diagonal() > cosines[np.arange(30), swapped]).mean() > 0.9
+    main(["search", "index", "--video", str(videos[7]), "--top", "1"])
+    assert videos[7].name in "".join(capsys.readouterr().out.split())  # the table breaks long names
+    main(["search", "index", "--text", said[3], "--top", "1", "--modality", "video"])
+    assert videos[3].name in "".join(capsys.readouterr().out.split())
 
 
 def test_too_few_records_say_how_to_give_captions(folder, tmp_path):

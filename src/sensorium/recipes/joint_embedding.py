@@ -38,7 +38,7 @@ def joint_embedding(
     seed: int = 0,
     progress: bool = True,
 ) -> Run:
-    """Align the pictures, captions and recordings of your own data, from the closed form on.
+    """Align the pictures, clips, captions and recordings of your own data, from the closed form on.
 
     Command: sensorium train joint_embedding --source my/pictures
     Hardware and time: 2 CPU cores; some 200 pictures a second once, then seconds.
@@ -64,8 +64,10 @@ def joint_embedding(
             "caption beside each file (x.jpg and x.txt), or give a table with a column for each modality"
         )
     train, test = split(samples, held_out, seed)
-    rank = min(rank, len({sample.meanings for sample in train}) - 1)
-    model = image_text_audio(rank=rank)
+    args: dict[str, Any] = {"rank": min(rank, len({sample.meanings for sample in train}) - 1)}
+    if any("video" in sample.columns for sample in samples):
+        args["video"] = True
+    model = image_text_audio(**args)
     cache, quarantine = FeatureCache(cache_folder() / "features"), Quarantine(folder / "quarantine.jsonl")
     columns = [column for column in model.columns if any(column in sample.columns for sample in train)]
     encoders: dict[str, Any] = dict(model.encoders.items())
@@ -92,7 +94,7 @@ def joint_embedding(
         name="joint_embedding",
         folder=folder,
         system="image_text_audio",
-        system_args={"rank": rank},
+        system_args=args,
         model=model,
         data=range(len(train)),
         collate=Collator(model.by_column, cached=cached, samples=train),

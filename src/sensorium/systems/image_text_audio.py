@@ -2,7 +2,8 @@
 
     image  uint8[H, W, 3] ──► EfficientNet-Lite0, stages 6–9 pooled ──► CanonicalHead ──┐
     text   str ─────────────► MiniLM, layers 0, 3, 6 pooled ──────────► CanonicalHead ──┼──► / |·| ──► float[P, D]
-    audio  float32[T] ──────► Whisper tiny.en encoder, pooled ────────► CanonicalHead ──┘
+    audio  float32[T] ──────► Whisper tiny.en encoder, pooled ────────► CanonicalHead ──┤
+    video  uint8[F, H, W, 3] ► EfficientNet-Lite0 a frame, FrameChanges ► CanonicalHead ┘  (where the data have clips)
 
 Locked towers (LiT, Zhai et al. 2022) bound to pictures and words (ImageBind, Girdhar et al. 2023), the heads started
 from the closed form (`objectives/canonical_correlation.py`) and trained on by InfoNCE. Each head then recalls the
@@ -19,7 +20,9 @@ from collections.abc import Mapping
 
 from sensorium.encoders.audio import WhisperEncoder
 from sensorium.encoders.efficientnet_lite import EfficientNetLite
+from sensorium.encoders.encoder import Encoder
 from sensorium.encoders.text import SentenceEncoder
+from sensorium.encoders.video import FrameChanges
 from sensorium.models.joint_embedding import JointEmbedding
 from sensorium.projectors.canonical import CanonicalHead, Recall
 
@@ -32,18 +35,22 @@ RECALL = {"image": (0.3, 30.0), "text": (0.4, 30.0), "audio": (0.3, 30.0)}
 
 
 def image_text_audio(
-    rank: int = 600, size: int = 224, remembered: Mapping[str, int] | None = None
+    rank: int = 600, size: int = 224, remembered: Mapping[str, int] | None = None, video: bool = False
 ) -> JointEmbedding:
     """The system with pretrained encoders and untrained heads.
 
     rank: D, the width of the space; size: side of the pictures in pixels
     remembered: by column, how many training examples its head has room for; None: heads that recall nothing
+    video: with a column for clips: what their frames show on average, and how the last differs from the first. Without
+           it a clip is searched for as the mean of its frames
     """
-    encoders = {
+    encoders: dict[str, Encoder] = {
         "image": EfficientNetLite.pretrained(size=size, stages=STAGES),
         "text": SentenceEncoder.pretrained(layers=LAYERS),
         "audio": WhisperEncoder.pretrained(),
     }
+    if video:
+        encoders["video"] = FrameChanges(EfficientNetLite.pretrained(size=size, stages=STAGES))
     for encoder in encoders.values():
         encoder.freeze()
     recalls = {column: Recall(count, rank, *RECALL[column]) for column, count in (remembered or {}).items()}
