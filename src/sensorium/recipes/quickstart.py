@@ -139,6 +139,8 @@ def quickstart(
         console.print(f"  {ask}\n  sensorium chat {folder / 'answers'}", soft_wrap=True, highlight=False)
     if described is not None:
         described.print(console)
+    console.print("\nSearch, ask and compare in a browser, or serve it to programs:")
+    console.print(f"  sensorium serve {folder}", soft_wrap=True, highlight=False)
     console.print(f"\nLook at {page}")
 
 
