@@ -39,6 +39,18 @@ SYSTEMS = {
         "sensorium.systems.fusion_network:fusion_network",
         "any encoders, any fusion, one head a task: classifies what comes in several modalities",
     ),
+    "classifier": (
+        "sensorium.systems.classifier:classifier",
+        "one encoder and a linear head a task, with adapters or LoRA between the encoder's layers if asked for",
+    ),
+    "space_classifier": (
+        "sensorium.systems.prompted:space_classifier",
+        "a linear head a task on the vectors of a shared space",
+    ),
+    "prompted": (
+        "sensorium.systems.prompted:prompted",
+        "labels told apart by learned prompts in a shared space (CoOp, Zhou et al. 2022)",
+    ),
     "llava": (
         "sensorium.systems.llava:llava",
         "a language model that sees through a connector of two layers (Liu et al. 2023)",
@@ -78,6 +90,10 @@ SYSTEMS = {
     "smol_listener": (
         "sensorium.systems.smol_listener:smol_listener",
         "a small language model that hears: Whisper's frames among its words",
+    ),
+    "smol_watcher": (
+        "sensorium.systems.smol_watcher:smol_watcher",
+        "a small language model that watches: VideoPrism's places among its words",
     ),
     "smol_blip2": (
         "sensorium.systems.smol_blip2:smol_blip2",
