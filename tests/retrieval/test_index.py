@@ -431,6 +431,20 @@ def test_beyond_a_size_an_approximation_is_built_measured_printed_and_used(tmp_p
     assert 0.9 <= recall <= 1
     assert built["recall"] == pytest.approx(recall, abs=0.1)
     assert found == neighbours(False)
+    together = index.search_many(index.model.embed("text", texts[::80]))
+    assert [{hit.id for hit in hits} for hits in together] == found
+
+
+def test_many_vectors_are_searched_for_in_one_pass(tmp_path, gallery, model) -> None:
+    index = Index.create(tmp_path / "index", model)
+    index.add(gallery)
+    vectors = model.embed("text", ["red", "blue and white", "green"])
+    for asked in ({"top_k": 3}, {"top_k": 2, "where": "folder = 'cold'"}, {"top_k": 1, "modality": "image"}):
+        together = index.search_many(vectors, **asked)
+        assert [[(hit.id, hit.score, hit.thumbnail) for hit in hits] for hits in together] == [
+            [(hit.id, pytest.approx(hit.score), hit.thumbnail) for hit in index.search(vector=one, **asked)]
+            for one in vectors
+        ]
 
 
 def test_small_commits_are_merged(tmp_path, made, model, monkeypatch) -> None:

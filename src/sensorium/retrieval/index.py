@@ -24,6 +24,8 @@ from sensorium.media import LIMITS, Limits
 from sensorium.retrieval import approximate, rows
 from sensorium.retrieval.items import Addable, Item, items_of
 from sensorium.retrieval.loading import Loaded, chunks_of
+from sensorium.retrieval.nearest import Hit as Hit
+from sensorium.retrieval.nearest import nearest
 from sensorium.retrieval.query import Model, check_filter, condition, query_vector
 from sensorium.retrieval.set_aside import SetAside
 
@@ -31,28 +33,6 @@ FORMAT = 1
 SETTINGS, LOCK, QUARANTINE, TABLE = "index.json", ".lock", "quarantine.jsonl", "rows"
 SMALL_FRAGMENTS = 32  # commits that are merged into one when an add ends
 STALE_SHARE = 0.2  # share of rows outside the approximation at which it is built again
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One answer of a search.
-
-    id:        the sample's id, or the file's absolute path
-    score:     cosine to the query, 1 is the same direction. Scores of different modalities do not compare
-               well (the modality gap); ask for one `modality` when the order across them matters
-    path:      where the media lies, "" when it came from no file
-    caption:   words beside it; for a text the text itself
-    thumbnail: JPEG bytes of pictures and clips
-    fields:    the filterable columns that were added with it
-    """
-
-    id: str
-    score: float
-    modality: str
-    path: str
-    caption: str
-    thumbnail: bytes | None = field(repr=False)
-    fields: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,7 +45,7 @@ class Added:
     added: int
     known: int
     bad: int
-    reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
+    reasons: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.added:,} added, {self.known:,} already there, {self.bad:,} bad"
@@ -297,40 +277,27 @@ class Index:
         exact:    True compares with every row; by default the approximation is used where one was built
         """
         given = {"text": text, "image": image, "audio": audio, "video": video}
+        vector = query_vector(self.model, given, vector)
+        return self.search_many(vector[None], where, top_k, modality, exact)[0]
+
+    def search_many(
+        self,
+        vectors: np.ndarray,
+        where: str | None = None,
+        top_k: int = 10,
+        modality: str | Sequence[str] | None = None,
+        exact: bool | None = None,
+    ) -> list[list[Hit]]:
+        """As `search` for each of N unit vectors, float32[N, width], in one pass over the table."""
         if top_k < 1:
             raise ValueError(f"top_k: got {top_k}; expected at least 1")
         wanted = condition(self._table, where, modality, self.model.modalities)
-        return self._nearest(query_vector(self.model, given, vector), wanted, top_k, exact)
-
-    def _nearest(self, vector: np.ndarray, wanted: str | None, top_k: int, exact: bool | None) -> list[Hit]:
-        search: Any = self._table.search(vector, vector_column_name="vector")
-        query = search.distance_type("dot").limit(top_k)
         built = _read(self.folder / SETTINGS)["approximate"]
         if exact is False and not built:
             raise ValueError(
                 "exact=False: nothing approximate was built; add(…, approximate_beyond=1000) does"
             )
-        if exact or not built:
-            query = query.bypass_vector_index()
-        else:
-            query = approximate.probing(query, built["nprobes"])
-        if wanted:
-            query = query.where(wanted, prefilter=True)
-        columns = [c.name for c in self._table.schema if c.name not in ("vector", "key")]
-        found = query.select([*columns, "_distance"]).to_arrow().to_pylist()
-        fields = [name for name in columns if name not in rows.OWN]
-        return [
-            Hit(
-                row["id"],
-                1.0 - row["_distance"],
-                row["modality"],
-                row["path"],
-                row["caption"],
-                row["thumbnail"],
-                {name: row[name] for name in fields if row[name] is not None},
-            )
-            for row in found
-        ]
+        return nearest(self._table, vectors, wanted, top_k, None if exact or not built else built["nprobes"])
 
     def row(self, id: str, columns: Sequence[str]) -> dict[str, Any] | None:
         """Columns of the row of a sample or file, such as "vector" or "thumbnail"; None when there is none."""

@@ -50,13 +50,13 @@ def query_vector(model: Model, asked: Mapping[str, Any], vector: np.ndarray | No
                 f"search: got {modality}=; {model.source or model.identity} embeds "
                 f"{', '.join(model.modalities)}"
             )
-    parts = [_unit(model.embed(name, [_decoded(name, value)])[0]) for name, value in given.items()]
+    parts = [unit(model.embed(name, [_decoded(name, value)])[0]) for name, value in given.items()]
     if vector is not None:
         vector = np.asarray(vector, np.float32)
         if vector.shape != (model.width,) or not np.isfinite(vector).all():
             raise ValueError(f"vector: got shape {vector.shape}; expected finite float[{model.width}]")
-        parts.append(_unit(vector))
-    return _unit(np.sum(parts, axis=0))
+        parts.append(unit(vector))
+    return unit(np.sum(parts, axis=0))
 
 
 def _decoded(modality: str, value: Any) -> Any:
@@ -78,7 +78,8 @@ def _decoded(modality: str, value: Any) -> Any:
     return value
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
+def unit(vector: np.ndarray) -> np.ndarray:
+    """float[D] -> float32[D] of length 1; zeros stay."""
     return (vector / max(float(np.linalg.norm(vector)), 1e-12)).astype(np.float32)
 
 
