@@ -11,6 +11,7 @@ from tiny_served import COLOURS, picture, png, rows
 from sensorium.media import MediaError, Source
 from sensorium.serving.indexes import NewRow
 from sensorium.serving.served import ServedIndex
+from sensorium.serving.settings import Settings
 
 
 @pytest.fixture
@@ -31,6 +32,39 @@ def test_searches_of_many_are_encoded_in_one_batch(squares):
     for name, hits in zip(COLOURS, asyncio.run(together()), strict=True):
         assert {hit.id for hit in hits} == {f"{name}-0", f"{name}-1"}
     assert squares.space.lane.statistics.batches == before + 1
+
+
+def test_queries_that_share_a_pass_over_the_table_get_their_own_hits(made, tmp_path, monkeypatch):
+    squares = made.served(tmp_path / "squares", Settings(wait=0.3)).index()
+    passes: list[int] = []
+    search_many = squares.index.search_many
+    monkeypatch.setattr(
+        squares.index, "search_many", lambda *given: (passes.append(len(given[0])), search_many(*given))[1]
+    )
+    asked = [
+        {"text": "red", "top_k": 1},
+        {"text": "blue", "top_k": 4},
+        {"id": "green-1", "top_k": 2},
+        {"text": "red", "top_k": 3, "where": "bright"},
+        {"text": "red", "where": "nonsense ="},
+        {"text": "grey", "top_k": 2, "where": "bright", "modality": "image"},
+    ]
+    alone = [squares.index.search(**asked[place]) for place in (0, 1, 3)]
+    passes.clear()
+
+    async def together() -> list:
+        return await asyncio.gather(*(squares.search(**one) for one in asked), return_exceptions=True)
+
+    red, blue, green, bright, wrong, grey = asyncio.run(together())
+    for hits, expected in zip((red, blue, bright), alone, strict=True):
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected])
+        assert {hit.id for hit in hits[:2]} <= {hit.id for hit in expected}
+    assert green[0].id == "green-0"
+    assert len(green) == 2
+    assert all(hit.fields["bright"] for hit in [*bright, *grey])
+    assert isinstance(wrong, ValueError)
+    assert sum(passes) == 6
+    assert max(passes) >= 2
 
 
 def test_queries_of_several_parts_go_in_the_direction_of_their_sum(squares):

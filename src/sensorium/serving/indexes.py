@@ -16,6 +16,7 @@ import numpy as np
 from sensorium.data.sample import Sample
 from sensorium.media import Source
 from sensorium.retrieval.index import Added, Hit, Index
+from sensorium.retrieval.query import unit
 from sensorium.serving.batching import Gate, Lane, each_batch
 from sensorium.serving.settings import Settings
 from sensorium.serving.space import ServedSpace, deadline_in
@@ -52,6 +53,22 @@ class NewRow:
         if self.caption:
             columns["caption"] = self.caption
         return Sample(id, columns, {"media": self.modality, "caption": "text"}, fields=dict(self.fields))
+
+
+@dataclass(frozen=True)
+class Query:
+    """A job: vectors of what is asked, a vector given, a row's id; how many hits, and of which rows."""
+
+    parts: Sequence[np.ndarray]
+    vector: Any
+    id: str | None
+    top_k: int
+    where: str | None
+    modality: str | tuple[str, ...] | None
+
+    def answer(self, hits: list[Hit]) -> list[Hit]:
+        """Without the row that is asked about, and no more than wanted."""
+        return [hit for hit in hits if self.id is None or hit.id != self.id][: self.top_k]
 
 
 class ByLane:
@@ -96,7 +113,9 @@ class ServedIndex:
         self.settings = settings or Settings()
         self.gate = gate or Gate()
         self.modalities = space.modalities
-        self.lane = Lane(name, each_batch(self._found), self.settings.batch, 0.0, self.settings.queue)
+        self.lane = Lane(
+            name, each_batch(self._found), self.settings.batch, self.settings.wait, self.settings.queue
+        )
         self.changes = Lane(f"{name} changes", each_batch(self._changed), 1, 0.0, self.settings.queue)
 
     @classmethod
@@ -133,13 +152,16 @@ class ServedIndex:
 
         Raises ValueError (an unknown id, a filter that cannot be read …), MediaError, Full, Late, Draining.
         """
+        if top_k < 1:
+            raise ValueError(f"top_k: got {top_k}; expected at least 1")
         with self.gate:
             deadline = deadline_in(seconds)
             asked = {"text": text, "image": image, "audio": audio, "video": video}
             given = [(name, item) for name, item in asked.items() if item is not None]
             parts = [(await self.space.vectors(name, [item], deadline))[0] for name, item in given]
-            wanted = {"top_k": top_k, "where": where, "modality": modality}
-            found: list[Hit] = await self.lane.submit((parts, vector, id, wanted), deadline)
+            several = modality if modality is None or isinstance(modality, str) else tuple(modality)
+            query = Query(parts, vector, id, top_k, where, several)
+            found: list[Hit] = await self.lane.submit(query, deadline)
         return found
 
     async def add(self, rows: Sequence[NewRow], progress: Progress | None = None) -> Added:
@@ -169,37 +191,46 @@ class ServedIndex:
 
     # ---- in the lanes' threads ------------------------------------------------------------------------------
 
-    def _found(self, jobs: Sequence[tuple[list[np.ndarray], Any, str | None, dict[str, Any]]]) -> list[Any]:
-        results: list[Any] = []
-        for parts, vector, id, wanted in jobs:
+    def _found(self, jobs: Sequence[Query]) -> list[Any]:
+        """Hits a job, or what is wrong with it; queries that ask for the same rows go through the table at once."""
+        results: list[Any] = [None] * len(jobs)
+        alike: dict[Any, list[tuple[int, np.ndarray]]] = {}
+        for place, job in enumerate(jobs):
             try:
-                results.append(self._nearest(list(parts), vector, id, wanted))
+                vector = self._direction(job)
             except ValueError as error:
-                results.append(error)
+                results[place] = error
+                continue
+            alike.setdefault((job.where, job.modality), []).append((place, vector))
+        for (where, modality), some in alike.items():
+            vectors = np.stack([vector for _, vector in some])
+            most = max(jobs[place].top_k + (jobs[place].id is not None) for place, _ in some)
+            try:
+                found: list[Any] = self.index.search_many(vectors, where, most, modality)
+            except ValueError as error:
+                found = [error] * len(some)
+            for (place, _), hits in zip(some, found, strict=True):
+                results[place] = hits if isinstance(hits, ValueError) else jobs[place].answer(hits)
         return results
 
-    def _nearest(
-        self, parts: list[np.ndarray], vector: Any, id: str | None, wanted: dict[str, Any]
-    ) -> list[Hit]:
-        if vector is not None:
-            given = np.asarray(vector, np.float32)
+    def _direction(self, job: Query) -> np.ndarray:
+        """Of the sum of all that a query asks for, unit float32[width]."""
+        parts = list(job.parts)
+        if job.vector is not None:
+            given = np.asarray(job.vector, np.float32)
             if given.shape != (self.space.width,) or not np.isfinite(given).all():
                 raise ValueError(
                     f"vector: got shape {given.shape}; expected finite float[{self.space.width}]"
                 )
-            parts.append(given / max(float(np.linalg.norm(given)), 1e-12))
-        if id is not None:
-            row = self.index.row(id, ["vector"])
+            parts.append(unit(given))
+        if job.id is not None:
+            row = self.index.row(job.id, ["vector"])
             if row is None:
-                raise ValueError(f"id: got {id!r}; {self.name} has no such row")
+                raise ValueError(f"id: got {job.id!r}; {self.name} has no such row")
             parts.append(np.asarray(row["vector"], np.float32))
-            wanted = wanted | {"top_k": wanted["top_k"] + 1}
         if not parts:
             raise ValueError("search: got no query; expected one of text, image, audio, video, vector, id")
-        hits = self.index.search(vector=np.sum(parts, axis=0), **wanted)
-        if id is None:
-            return hits
-        return [hit for hit in hits if hit.id != id][: wanted["top_k"] - 1]
+        return unit(np.sum(parts, axis=0))
 
     def _changed(self, jobs: Sequence[tuple[str, list[Any], Progress | None]]) -> list[Any]:
         [(what, given, progress)] = jobs
