@@ -204,6 +204,7 @@ def test_a_name_that_was_made_to_lead_here_is_refused(of):
 
 def test_requests_tokens_and_batches_are_counted(of):
     client, served = of()
+    served.indexes["colours"] = served.index()  # a name that a model has, too
     usage = client.post("/v1/chat/completions", json=HELLO).json()["usage"]
     client.post("/v1/embeddings", json={"input": ["a", "b", "c"]})
     client.get("/v1/models/none")
@@ -218,8 +219,14 @@ def test_requests_tokens_and_batches_are_counted(of):
     assert value(f'sensorium_requests_total{{method="POST",{route},status="200"}}') == 1
     assert value('sensorium_requests_total{method="GET",route="/v1/models/{model}",status="404"}') == 1
     assert value(f"sensorium_request_seconds_count{{{route}}}") == 1
-    assert value('sensorium_lane_rows_total{lane="colours"}') == served.space().lane.statistics.rows == 3
-    assert value('sensorium_queue_length{lane="talker"}') == 0
+    assert (
+        value('sensorium_lane_rows_total{lane="model",name="colours"}')
+        == served.space().lane.statistics.rows
+        == 3
+    )
+    assert value('sensorium_queue_length{lane="search",name="squares"}') == 0
+    series = [line.rpartition(" ")[0] for line in counted.splitlines() if not line.startswith("#")]
+    assert len(series) == len(set(series))
 
 
 def test_every_route_is_described_with_an_example_and_the_page_of_them_loads_nothing(of):

@@ -68,7 +68,10 @@ def test_sigterm_finishes_what_was_accepted_refuses_what_is_new_and_exits_with_0
 
 
 def _until_waiting(at: str, number: int) -> None:
-    while f'sensorium_queue_length{{lane="talker"}} {number:.1f}' not in httpx.get(f"{at}/metrics").text:
+    while (
+        f'sensorium_queue_length{{lane="model",name="talker"}} {number:.1f}'
+        not in httpx.get(f"{at}/metrics").text
+    ):
         time.sleep(0.01)
 
 

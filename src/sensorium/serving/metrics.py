@@ -1,6 +1,6 @@
 """What a server counts, for Prometheus; and the middleware that counts every request and gives it an id.
 
-sensorium_requests_total{route, method, status}, sensorium_request_seconds{route}, sensorium_queue_length{lane}, …
+sensorium_requests_total{route, method, status}, sensorium_request_seconds{route}, sensorium_queue_length{lane, name}, …
 """
 
 from __future__ import annotations
@@ -94,21 +94,23 @@ class Metrics:
 
 
 class _Lanes(Collector):
-    """Queues and batches, read when somebody asks."""
+    """Queues and batches, read when somebody asks. lane: "model", or of an index "search" or "changes"."""
 
     def __init__(self, served: Served) -> None:
         self.served = served
 
     def collect(self) -> Iterable[Metric]:
-        lanes = self.served.lanes()
-        queue = GaugeMetricFamily("sensorium_queue_length", "Jobs that wait", labels=["lane"])
-        for lane in lanes:
-            queue.add_metric([lane.name], lane.waiting)
+        named = [("model", name, model.lane) for name, model in self.served.models.items()]
+        for name, index in self.served.indexes.items():
+            named += [("search", name, index.lane), ("changes", name, index.changes)]
+        queue = GaugeMetricFamily("sensorium_queue_length", "Jobs that wait", labels=["lane", "name"])
+        for lane, name, one in named:
+            queue.add_metric([lane, name], one.waiting)
         yield queue
-        for name, about, field in LANES:
-            family = CounterMetricFamily(f"sensorium_lane_{name}", about, labels=["lane"])
-            for lane in lanes:
-                family.add_metric([lane.name], getattr(lane.statistics, field))
+        for field, about, statistic in LANES:
+            family = CounterMetricFamily(f"sensorium_lane_{field}", about, labels=["lane", "name"])
+            for lane, name, one in named:
+                family.add_metric([lane, name], getattr(one.statistics, statistic))
             yield family
 
 

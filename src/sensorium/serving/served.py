@@ -203,4 +203,7 @@ def _of_kind(kind: type[Kind], what: str, name: str | None, served: Mapping[str,
         return fitting[name]
     there = f"there is {', '.join(fitting)}" if fitting else "none is served"
     other = f", which is no {what}" if name in served else ""
-    raise UnknownModel(f"got {name!r}{other}; expected a {what}: {there}" if name else f"no {what} is served")
+    article = "an" if what.startswith("index") else "a"
+    raise UnknownModel(
+        f"got {name!r}{other}; expected {article} {what}: {there}" if name else f"no {what} is served"
+    )
