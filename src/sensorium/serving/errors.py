@@ -28,6 +28,7 @@ TYPES = {
     404: "not_found_error",
     429: "rate_limit_error",
 }
+LONGEST = 2000  # characters of a message: those of ours that quote what they got end somewhere
 CLIENT_GONE = 499  # nginx's word for it; nobody is there to read the answer
 
 
@@ -53,6 +54,7 @@ class ApiError(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
+        message = message if len(message) <= LONGEST else message[: LONGEST - 1] + "…"
         self.status, self.message, self.param, self.code = status, message, param, code
         self.type = type or TYPES.get(status) or (INVALID if status < 500 else OURS)
         self.headers = dict(headers or {})
