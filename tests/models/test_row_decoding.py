@@ -106,3 +106,12 @@ def test_a_prompt_without_room_for_an_answer_fails_alone():
     assert decoder.rows == [fits]
     with pytest.raises(DecodingError, match="beams=4"):
         Row(decoder.backbone, torch.randn(4, 32), Decoding(beams=4))
+
+
+def test_prompts_are_read_together_when_they_are_of_like_length_and_not_long(monkeypatch):
+    decoder = RowDecoder(backbone_of("fast_llama"))
+    monkeypatch.setattr("sensorium.models.row_decoding.AT_ONCE", 60)
+    read = []
+    monkeypatch.setattr(RowDecoder, "_read", lambda self, some: read.append([len(one) for one in some]))
+    decoder.join(prompts_of(decoder.backbone, (31, 5, 19, 6, 20, 18, 40)), [Decoding()] * 7)
+    assert read == [[5, 6], [18, 19, 20], [31], [40]]

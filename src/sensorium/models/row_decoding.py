@@ -16,6 +16,7 @@ from sensorium.models.reading import CausalReader, EncoderDecoderReader, Reader
 from sensorium.models.text_pieces import TextPieces
 
 ALIKE = 0.75  # prompts are read together when the shortest has this share of the longest: padding costs as words do
+AT_ONCE = 2048  # positions that are read together; beyond, reading together saves nothing and takes memory
 
 
 class Row:
@@ -147,10 +148,11 @@ class RowDecoder:
 
 
 def _alike(rows: list[tuple[Row, Tensor]]) -> Iterator[list[tuple[Row, Tensor]]]:
-    """Rows sorted by length, in runs whose shortest is not much shorter than their longest."""
+    """Rows sorted by length, in runs whose shortest is not much shorter than their longest, and that are not long."""
     run: list[tuple[Row, Tensor]] = []
     for one in rows:
-        if run and len(run[0][1]) < ALIKE * len(one[1]):
+        length = len(one[1])
+        if run and (len(run[0][1]) < ALIKE * length or (len(run) + 1) * length > AT_ONCE):
             yield run
             run = []
         run.append(one)
