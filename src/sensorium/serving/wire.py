@@ -322,7 +322,7 @@ class ClassifyRequest(Wire):
 
     model: str | None = Field(None, description="of /v1/models; by default the first that can")
     input: Things
-    labels: list[str] | None = Field(None, description="of a joint embedding: at least two")
+    labels: list[str] | None = Field(None, description="with a joint embedding: words to choose among")
     templates: list[str] | None = Field(None, description="sentences in which {} becomes the label")
 
 

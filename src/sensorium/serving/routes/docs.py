@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
@@ -19,13 +20,13 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a;
        background: #fff }
 h2 { margin-top: 2.5rem; font-size: 1.1rem } code, pre { font: 13px/1.5 ui-monospace, monospace }
-pre { background: #f3f3f3; padding: .75rem; overflow-x: auto; border-radius: 4px }
+pre { background: #f3f3f3; padding: .75rem; border-radius: 4px; white-space: pre-wrap;
+      overflow-wrap: anywhere }
 table { border-collapse: collapse } td { padding: .1rem 1rem .1rem 0; vertical-align: top }
 .method { color: #0b5d1e; font-weight: 600 }
 @media (prefers-color-scheme: dark) { body { background: #161616; color: #e6e6e6 } pre { background: #262626 }
                                       .method { color: #7fd693 } a { color: #8ab4f8 } }
 """
-SHORTEST = 30  # characters of a data URI that are shown
 
 
 @router.get("/docs", include_in_schema=False)
@@ -52,7 +53,7 @@ def _operation(
 ) -> Iterator[str]:
     yield f'<h2><span class="method">{method}</span> <code>{escape(path)}</code></h2>'
     for paragraph in operation.get("description", "").split("\n\n"):
-        yield f"<p>{escape(paragraph)}</p>"
+        yield f"<p>{_marked(paragraph)}</p>"
     body = operation.get("requestBody", {}).get("content", {})
     for kind, content in body.items():
         described = _resolved(schema, content["schema"])
@@ -79,6 +80,11 @@ def _fields(schema: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator
     yield "</table>"
 
 
+def _marked(text: str) -> str:
+    """With what stands in backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def _type(schema: Mapping[str, Any], field: Mapping[str, Any]) -> str:
     if "$ref" in field:
         return str(field["$ref"]).rpartition("/")[2]
@@ -101,13 +107,4 @@ def _resolved(schema: Mapping[str, Any], described: Mapping[str, Any]) -> Mappin
 
 def _curl(here: str, path: str, described: Mapping[str, Any]) -> str:
     example = json.dumps((described.get("examples") or [{}])[0], ensure_ascii=False)
-    return f"curl {here}{path} -H 'Content-Type: application/json' -d '{_shortened(example)}'"
-
-
-def _shortened(example: str) -> str:
-    """Data URIs are long and stay whole only in /openapi.json."""
-    before, data, rest = example.partition('"data:image')
-    if not data:
-        return example
-    media, quote, after = rest.partition('"')
-    return before + data + media[: SHORTEST - len(data)] + "…" + quote + _shortened(after)
+    return f"curl {here}{path} -H 'Content-Type: application/json' -d '{example}'"
