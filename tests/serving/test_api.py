@@ -1,14 +1,17 @@
 """The routes beside chat: their values are the facade's and the index's, and their errors have one shape."""
 
 import base64
+import io
 import re
 import time
 
+import av
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from tiny_served import COLOURS, picture, png
 
+from sensorium.media import Source
 from sensorium.serving.api import create_app
 from sensorium.serving.settings import Settings
 
@@ -209,6 +212,33 @@ def test_embeddings_in_base64_are_little_endian_floats(client, made):
     found = [np.frombuffer(base64.b64decode(one["embedding"]), "<f4") for one in answer["data"]]
     right = [made.space.embed("text", ["red"])[0], made.space.embed("image", [picture("red")])[0]]
     assert np.allclose(found, right, atol=1e-6)
+
+
+def clip(colours: list[str]) -> bytes:
+    """An MP4 of a frame a colour."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=4)
+        stream.width = stream.height = 32
+        for colour in colours:
+            pixels = np.full((32, 32, 3), COLOURS[colour], np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return out.getvalue()
+
+
+def test_clips_are_embedded_searched_by_and_added(changing, made):
+    data = clip(["red", "red", "blue", "blue"])
+    address = uri(data, "video/mp4")
+    right = made.space.embed("video", [Source("video", data=data)])[0]
+    part = {"type": "video_url", "video_url": {"url": address}}
+    answer = changing.post("/v1/embeddings", json={"input": [{"video": address}, part]}).json()
+    assert np.allclose([one["embedding"] for one in answer["data"]], [right, right], atol=1e-6)
+    added = changing.post("/v1/index/squares/rows", json={"rows": [{"id": "clip", "video": address}]})
+    assert job_of(changing, added)["added"] == 1
+    [hit] = changing.post("/v1/search", json={"video": address, "top_k": 1}).json()["data"]
+    assert (hit["id"], hit["modality"]) == ("clip", "video")
+    assert hit["score"] == pytest.approx(1, abs=1e-4)
 
 
 def test_things_of_no_known_kind_are_refused_by_their_place(client):

@@ -1,6 +1,7 @@
 """What holds for every route: limits, who may ask, what is counted, what is told when something goes wrong."""
 
 import asyncio
+import json
 import re
 import time
 
@@ -61,6 +62,23 @@ def test_our_own_mistakes_are_logged_and_not_told(of, caplog, monkeypatch):
     assert "x-request-id" in told.headers
     assert error(client.get("/none"), 404)["message"].startswith("nothing is at /none; /docs")
     assert error(client.put("/v1/models"), 405)["type"] == "invalid_request_error"
+
+
+def test_a_stream_that_breaks_off_ends_with_the_error(of, caplog, monkeypatch):
+    client, served = of()
+
+    async def breaks(*_, **__):
+        yield "one "
+        yield "two"
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(served.assistant(), "stream", breaks)
+    text = client.post("/v1/chat/completions", json=HELLO | {"stream": True}).text
+    events = [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line]
+    assert [e["choices"][0]["delta"].get("content") for e in events[:-1]] == ["", "one", " two"]
+    assert events[-1]["error"]["code"] == "internal_error"
+    assert "secret" not in text
+    assert client.app.state.service.metrics.active == 0
 
 
 def test_a_request_that_takes_too_long_is_given_up(of):
