@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import BertConfig
 
+import sensorium
 from sensorium.encoders.efficientnet_lite import EfficientNetLite
 from sensorium.encoders.text import TransformersTextEncoder
 from sensorium.features import Features
@@ -133,6 +134,11 @@ def test_prompts_learned_in_a_trained_space_come_back(tmp_path, space):
     back = load_model(tmp_path, system_builder)
     assert torch.equal(back.context, trained.context)
     assert torch.equal(answers(back), answers(trained))
+    predictor = sensorium.load(tmp_path)
+    pixels = collate(range(8)).columns["image"].inputs["pixels"]
+    said = predictor.predict([{"image": picture.permute(1, 2, 0).numpy()} for picture in pixels])
+    assert [one.answers["what"] for one in said] == TASK.answers(answers(trained))
+    assert predictor.space().modalities == ("image", "text", "video")
 
 
 def test_a_head_on_a_space_reads_its_vectors(tmp_path, space):

@@ -25,6 +25,7 @@ from sensorium.models.joint_embedding import JointEmbedding
 from sensorium.models.masked_autoencoder import MaskedAutoencoder
 from sensorium.models.masked_video import MaskedVideo
 from sensorium.models.multimodal_lm import MultimodalLM
+from sensorium.models.prompt_learning import PromptLearning
 from sensorium.models.view_contrast import ViewContrast
 from sensorium.systems import system_builder
 from sensorium.systems.bert import Bert
@@ -57,7 +58,7 @@ def load(checkpoint: str | os.PathLike, precision: str = "auto") -> Loaded:
     | an encoder (MAE, SimCLR, BERT, VideoPrism's stage 2) | `SharedSpace` of its modality, without heads or decoder |
     | BLIP | `Captioner`, which is a `SharedSpace` too |
     | BLIP-2's stage 1 | `Matcher` |
-    | a fusion network, a ViT | `Predictor`; a ViT's `space()` is its encoder |
+    | a fusion network, a ViT, a classifier, learned prompts | `Predictor`; a ViT's `space()` is its encoder |
     | a language model, with or without senses | `Assistant`; GPT, which never learnt roles, has `complete` |
 
     precision: of an Assistant's language model, see there
@@ -68,7 +69,7 @@ def load(checkpoint: str | os.PathLike, precision: str = "auto") -> Loaded:
     source = str(Path(checkpoint).resolve())
     if isinstance(model, MultimodalLM):
         return Assistant(model, source, precision)
-    if isinstance(model, FusionNetwork):
+    if isinstance(model, FusionNetwork | PromptLearning):
         return Predictor(model, source)
     if isinstance(model, EncoderDecoder):
         return Captioner(model, source)

@@ -18,6 +18,7 @@ from sensorium.facade.shared_space import SharedSpace
 from sensorium.media import Media, MediaError, Source
 from sensorium.models.fusion_network import FusionNetwork, FusionOutput
 from sensorium.models.joint_embedding import JointEmbedding
+from sensorium.models.prompt_learning import PromptLearning
 from sensorium.tasks import AnyOf, OneOf, Task
 
 Given = Media | Source | bytes | str | os.PathLike
@@ -42,7 +43,7 @@ class Prediction:
 
 
 class Predictor:
-    """A trained `FusionNetwork`, ready to use: rows of media in, an answer a task out.
+    """A trained `FusionNetwork` or `PromptLearning`, ready to use: rows of media in, an answer a task out.
 
         predictor = sensorium.load("runs/fusion")
         [said] = predictor.predict([{"image": "face.png", "text": "What a day!"}])
@@ -52,7 +53,7 @@ class Predictor:
     tasks:   what it answers
     """
 
-    def __init__(self, model: FusionNetwork, source: str = "") -> None:
+    def __init__(self, model: FusionNetwork | PromptLearning, source: str = "") -> None:
         self.model, self.source = model.eval(), source
         self.columns = {name: str(encoder.modality) for name, encoder in model.by_column.items()}
         self.tasks: tuple[Task, ...] = model.tasks
@@ -96,7 +97,12 @@ class Predictor:
                 bar.update(len(some))
 
     def space(self) -> SharedSpace | None:
-        """The one encoder of a network that joins nothing (ViT), to embed and search with; None for all others."""
+        """The one encoder of a network that joins nothing (ViT), or the space that prompts were learned in.
+
+        To embed and search with; None for all others.
+        """
+        if isinstance(self.model, PromptLearning):
+            return SharedSpace(self.model.space, self.source)
         if len(self.columns) != 1 or len(self.model.projectors):
             return None
         return SharedSpace(JointEmbedding(self.model.by_column), self.source)
@@ -121,7 +127,7 @@ class Predictor:
             for task in self.tasks
             if isinstance(task, OneOf | AnyOf)
         }
-        gates = output.fused.gates
+        gates = None if output.fused is None else output.fused.gates
         found: list[Prediction | None] = []
         for row in range(len(samples)):
             seen = tuple(name for name in self.columns if columns[name].present[row])
@@ -141,7 +147,7 @@ class Predictor:
 
     def _column(self, name: str, samples: Sequence[Sample], quarantine: Quarantine | None) -> Column:
         """The Features of the media that these records have in one column."""
-        encoder: Any = self.model.encoders[name]
+        encoder: Any = self.model.by_column[name]
         media, present = [], []
         for sample in samples:
             one = self._media(name, sample, quarantine) if name in sample.columns else None
@@ -151,8 +157,10 @@ class Predictor:
         here = torch.tensor(present, dtype=torch.bool)
         if not media:
             return Column(self.columns[name], {}, here)
-        what = "tokens" if self.model.fusion.reads_tokens else "pooled"
-        return Column(self.columns[name], encoder.encode(media, ENCODED, what=what), here)
+        joins = isinstance(self.model, FusionNetwork) and self.model.fusion.reads_tokens
+        return Column(
+            self.columns[name], encoder.encode(media, ENCODED, what="tokens" if joins else "pooled"), here
+        )
 
     def _media(self, name: str, sample: Sample, quarantine: Quarantine | None) -> Media | None:
         declared = sample.modality.get(name, self.columns[name])
