@@ -2,6 +2,7 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 from tiny_served import picture, png, wav
 
@@ -202,3 +203,44 @@ def test_a_recording_is_transcribed_with_the_sentence_trained_for_it(talker, mad
     sound = Source("audio", data=wav(300))
     written = asyncio.run(talker.transcribe(sound, max_tokens=15))
     assert written.text == made.assistant.transcribe(sound, max_tokens=15)
+
+
+def test_many_who_come_and_go_get_what_they_would_get_alone(talker, made):
+    """Forty conversations at random moments; a third of them leave in the middle."""
+    random = np.random.default_rng(0)
+    pictures = [picture(colour, 3) for colour in ("red", "green", "blue")]
+
+    def conversation(number: int) -> tuple[list, dict]:
+        media = {"image": pictures[number % 3]} if number % 2 else {}
+        drawn = {"temperature": 1.0, "seed": number} if number % 5 == 0 else {}
+        asked = message("y" * int(random.integers(1, 60)), **media)
+        return [asked], {"max_tokens": int(random.integers(1, 50)), **drawn}
+
+    asked = [conversation(number) for number in range(40)]
+    leaves = [number % 3 == 0 for number in range(40)]
+    moments = random.uniform(0, 0.3, 40)
+
+    async def one(number: int) -> Written | None:
+        await asyncio.sleep(moments[number])
+        messages, how = asked[number]
+        stream = talker.stream(messages, **how)
+        async for piece in stream:
+            if isinstance(piece, Written):
+                return piece
+            if leaves[number]:
+                await stream.aclose()
+                return None
+        return None
+
+    async def all_() -> list[Written | None]:
+        found = await asyncio.gather(*(one(number) for number in range(40)))
+        await talker.lane.drain()
+        return found
+
+    found = asyncio.run(all_())
+    for (messages, how), written, left in zip(asked, found, leaves, strict=True):
+        if written is None:
+            assert left
+        else:
+            assert written.text == made.assistant.chat(messages, **how)
+    assert sum(one is not None for one in found) >= 26
