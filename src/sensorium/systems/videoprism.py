@@ -36,13 +36,18 @@ from sensorium.models.masked_video import MaskedVideo, ShuffledDecoder
 from sensorium.systems import two_towers
 
 TOKENS = 64  # of a text, its class token not counted
+TINY = ImagePreparation((64, 64), None, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))  # ours, values about 0
 DECODER_LAYERS = 2  # blocks over all tokens of a clip; the paper's decoder is "shallow"
 
 
 @dataclass(frozen=True)
 class Size:
     """pixels: side of a frame; patch: of a patch; frames: n; width: D of both towers; *_layers: blocks over space, over
-    time, over all before pooling, of the text tower; heads: of every block; hidden: of their MLPs."""
+    time, over all before pooling, of the text tower; heads: of every block; hidden: of their MLPs.
+
+    positions: spread of the places in space and time from random weights; None: as `transformers` draws them, so small
+               beside what is seen that the order of frames is all but lost in a short training
+    """
 
     pixels: int
     patch: int
@@ -54,11 +59,12 @@ class Size:
     text_layers: int
     heads: int
     hidden: int
+    positions: float | None = None
 
 
 # "base" and "large" as published (google/videoprism-lvt-*); "tiny" is ours, for a CPU.
 SIZES = {
-    "tiny": Size(64, 16, 4, 128, 2, 2, 1, 1, 4, 256),
+    "tiny": Size(64, 16, 4, 128, 2, 2, 1, 1, 4, 256, positions=1.0),
     "base": Size(288, 18, 16, 768, 12, 4, 2, 12, 12, 3072),
     "large": Size(288, 18, 8, 1024, 24, 4, 2, 12, 16, 4096),
 }
@@ -81,8 +87,10 @@ def videoprism(
     if pretrained is not None:
         model, folder = two_towers.open_published(pretrained, "videoprism", "VideoPrismClipModel")
         return from_transformers(model, two_towers.open_tokenizer(folder, "base"), video=video, text=text)
-    tokenizer = two_towers.open_tokenizer(tokenizer, size)
-    return _assemble(_config(two_towers.size_of(SIZES, size), tokenizer), tokenizer, None, video, text)
+    sizes, tokenizer = two_towers.size_of(SIZES, size), two_towers.open_tokenizer(tokenizer, size)
+    made = _assemble(_config(sizes, tokenizer), tokenizer, _preparation(size), video, text)
+    _spread_positions(made.encoders[video], sizes)
+    return made
 
 
 def masked_videoprism(
@@ -100,6 +108,16 @@ def masked_videoprism(
     """
     first = videoprism(size, tokenizer, pretrained=pretrained, video=column)
     return stage_two(first.encoders[column], share, shuffled, column)
+
+
+def video_tower(size: str = "base") -> FactorisedVideoEncoder:
+    """The video side alone, with its auxiliary blocks and pooling head, from random weights."""
+    from transformers import VideoPrismVisionConfig
+
+    sizes = two_towers.size_of(SIZES, size)
+    tower = FactorisedVideoEncoder.from_config(VideoPrismVisionConfig(**_vision(sizes)), _preparation(size))
+    _spread_positions(tower, sizes)
+    return tower
 
 
 def stage_two(encoder: Any, share: float = 0.65, shuffled: bool = True, column: str = "video") -> MaskedVideo:
@@ -209,17 +227,7 @@ def _config(size: Size, tokenizer: Any) -> Any:
     from transformers import VideoPrismConfig
 
     return VideoPrismConfig(
-        vision_config={
-            "image_size": size.pixels,
-            "num_frames": size.frames,
-            "tubelet_size": [1, size.patch, size.patch],
-            "hidden_size": size.width,
-            "num_attention_heads": size.heads,
-            "intermediate_size": size.hidden,
-            "num_spatial_layers": size.spatial_layers,
-            "num_temporal_layers": size.temporal_layers,
-            "num_auxiliary_layers": size.auxiliary_layers,
-        },
+        vision_config=_vision(size),
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": size.width,
@@ -230,3 +238,28 @@ def _config(size: Size, tokenizer: Any) -> Any:
             "pad_token_id": tokenizer.pad_token_id,
         },
     )
+
+
+def _vision(size: Size) -> dict[str, Any]:
+    return {
+        "image_size": size.pixels,
+        "num_frames": size.frames,
+        "tubelet_size": [1, size.patch, size.patch],
+        "hidden_size": size.width,
+        "num_attention_heads": size.heads,
+        "intermediate_size": size.hidden,
+        "num_spatial_layers": size.spatial_layers,
+        "num_temporal_layers": size.temporal_layers,
+        "num_auxiliary_layers": size.auxiliary_layers,
+    }
+
+
+def _preparation(size: str) -> ImagePreparation | None:
+    return TINY if size == "tiny" else None
+
+
+def _spread_positions(encoder: Any, size: Size) -> None:
+    vision = encoder.model.vision_model
+    for embeddings in (vision.spatial_embeddings, vision.temporal_embeddings):
+        if size.positions is not None:
+            nn.init.normal_(embeddings.position_embeddings, std=size.positions)
