@@ -260,3 +260,19 @@ def test_a_medium_without_tokens_is_refused():
 def test_a_length_given_with_the_medium_comes_first():
     medium = Medium("image", "image", chat.picture(0), length=7)
     assert Renderer(chat.byte_level(), {"image": 2}).length(medium) == 7
+
+
+def test_what_is_remembered_of_texts_and_roles_is_bounded_and_changes_nothing(monkeypatch):
+    monkeypatch.setattr("sensorium.data.conversation.REMEMBERED", 1000)
+    monkeypatch.setattr(templates, "REMEMBERED", 3)
+    renderer, fresh = Renderer(chat.byte_level(), {}), Renderer(chat.byte_level(), {})
+    for turns in range(1, 9):
+        said = f"text number {turns} " * (
+            60 if turns == 4 else 2
+        )  # one of them is longer than all that is kept
+        messages = [{"role": "user", "content": said}, {"role": "assistant", "content": "yes"}] * turns
+        fresh._kept.clear()
+        assert renderer(messages).ids.tolist() == fresh(messages).ids.tolist()
+        assert sum(len(text) + 64 for text, _ in renderer._kept) == 1000 - renderer._room
+        assert 0 <= renderer._room < 1000
+        assert len(renderer.template._atoms) <= 3

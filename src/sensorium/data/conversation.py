@@ -18,7 +18,7 @@ from sensorium.media import MODALITIES, Audio, Source, Video
 
 ROLES = ("system", "user", "assistant")
 CONVERSATION = "conversation"  # the modality of a column of messages
-REMEMBERED = 1 << 16  # texts whose token ids are kept
+REMEMBERED = 1 << 22  # characters of the texts whose token ids are kept; each counts 64 more
 
 Length = int | Callable[[Any], int]
 
@@ -206,9 +206,10 @@ class Renderer:
         pad = tokenizer.pad_token_id
         self.placeholder = int(pad if pad is not None else tokenizer.eos_token_id or 0)
         self._kept: dict[tuple[str, bool], list[int]] = {}
+        self._room = REMEMBERED
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_kept": {}}
+        return self.__dict__ | {"_kept": {}, "_room": REMEMBERED}
 
     def __call__(
         self, messages: Sequence[Mapping[str, Any]], generation: bool = False, where: str = "conversation"
@@ -273,9 +274,14 @@ class Renderer:
         """
         found = self._kept.get((text, continued))
         if found is None:
-            if len(self._kept) >= REMEMBERED:
+            found = self.template.plain_ids(text, continued)
+            size = len(text) + 64
+            if size > self._room:
                 self._kept.clear()
-            found = self._kept[text, continued] = self.template.plain_ids(text, continued)
+                self._room = REMEMBERED
+            if size <= self._room:
+                self._kept[text, continued] = found
+                self._room -= size
         return found
 
 

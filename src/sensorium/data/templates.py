@@ -29,6 +29,7 @@ class Unfit(ValueError):
     """A template that refuses or drops messages, or text that no tokenizer call keeps plain."""
 
 
+REMEMBERED = 1024  # orders of roles whose atoms are kept
 PAD = "\u2003"  # white space that no template writes; gone when a template trims its messages
 
 
@@ -92,6 +93,8 @@ class Template:
         """What is written for messages of these roles, in order."""
         key = (roles, generation)
         if key not in self._atoms:
+            if len(self._atoms) >= REMEMBERED:
+                self._atoms.clear()
             self._atoms[key] = self._taken_apart(roles, generation)
         return self._atoms[key]
 
