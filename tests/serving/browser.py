@@ -47,7 +47,7 @@ class Browser:
             *("--remote-debugging-pipe", "--hide-scrollbars", "--force-color-profile=srgb"),
             *("--disable-background-networking", "--disable-component-update"),
             *("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={profile}"),
-            *options,
+            *(*options, "about:blank"),
         ]
         shell = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
         self.process = subprocess.Popen(
@@ -94,7 +94,7 @@ class Browser:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def until(self, script: str, seconds: float = 120.0) -> Any:
+    def until(self, script: str, seconds: float = 60.0) -> Any:
         """The first true value of an expression."""
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:

@@ -4,13 +4,15 @@ mount(app, served, settings): "/" the page, "/page/…" what its tabs need besid
 
     shell.py     the frame: HTML, style, scripts, the policy that lets nothing else in; what is served
     words.py     every word of it, in English and Chinese
-    ask.py       where an answer looked          explore.py  an index seen from above
-    reports.py   what runs wrote of themselves   look/       index.html, style.css, a script a tab
+    search.py    what Search shows before anybody asked
+    ask.py       where an answer looked
+    explore.py   an index seen from above
+    reports.py   what runs wrote of themselves
+    look/        index.html, style.css, and a script a tab
 
 Search, Ask and Compare speak to the same /v1/… as every other client: keys, limits, queues and errors are the API's.
 The page is HTML and JavaScript by hand, without a framework and without a build: it requests nothing from elsewhere.
-Gradio was tried beside it (docs/page.md): its page alone loads some MB, its upload route writes files of any kind to
-the disk before our limits see them, and it leaves neither the tab order nor the layout of a phone to us.
+Gradio was tried beside it, and docs/page.md says why it is not what stands here.
 """
 
 from __future__ import annotations

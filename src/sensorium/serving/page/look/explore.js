@@ -1,6 +1,6 @@
 // Explore: an index seen from above, and how far captions lie from what they describe.
 
-import { choice, make, number, open, percent, request, say, teach, thumbnail, trouble } from "./shell.js";
+import { at, choice, make, number, open, percent, request, say, teach, thumbnail, trouble } from "./shell.js";
 
 const FINE = 10000; // coordinates of the server
 const NEAR = 24; // pixels within which the pointer finds a thing
@@ -52,7 +52,7 @@ export async function start(panel, { indexes }) {
       if (map.pictures?.some(Boolean)) {
         const picture = new Image();
         picture.addEventListener("load", () => { if (wanted === index) { sheet = picture; draw(); } });
-        picture.src = `/page/sprites?index=${name}`;
+        picture.src = at(`/page/sprites?index=${name}`);
       }
     } finally {
       stage.classList.remove("pale");
@@ -155,8 +155,9 @@ export async function start(panel, { indexes }) {
     const groupsHere = Object.entries(groups()).map(([column, values]) => `${column}: ${values[n]}`).join(" · ");
     card.replaceChildren(map.pictures[n] ? make("img", { src: thumbnail(index.name, map.ids[n]), alt: "" }) : make("span", { class: "glyph" }, map.modalities[n] === "text" ? "¶" : "♪"), make("strong", {}, name), make("span", { class: "soft small" }, groupsHere));
     const [x, y] = place(n);
-    card.style.left = `${Math.max(4, Math.min(x + 18, canvas.clientWidth - 190))}px`;
-    card.style.top = `${Math.max(4, Math.min(y + 18, canvas.clientHeight - 200))}px`;
+    const narrow = canvas.clientWidth < 560; // there it stands in a corner away from the finger
+    card.style.left = `${narrow ? 8 : Math.max(4, Math.min(x + 18, canvas.clientWidth - 190))}px`;
+    card.style.top = `${narrow ? (y < canvas.clientHeight / 2 ? canvas.clientHeight - 200 : 8) : Math.max(4, Math.min(y + 18, canvas.clientHeight - 200))}px`;
     chosen.replaceChildren(make("span", {}, name), make("button", { type: "button", class: "quiet", word: "explore.search", onclick: from }));
     if (speak) live.textContent = name;
   }
@@ -303,7 +304,7 @@ export async function start(panel, { indexes }) {
     const area = (shares, kind) => make("polyline", { class: `area ${kind}`, points: [`0,${H - low}`, ...shares.flatMap((share, n) => [found.edges[n], found.edges[n + 1]].map((edge) => `${x(edge).toFixed(1)},${((H - low) * (1 - (0.95 * share) / most)).toFixed(1)}`)), `${W},${H - low}`].join(" ") });
     const step = to - from > 0.8 ? 0.25 : 0.1;
     const ticks = [];
-    for (let value = Math.ceil(from / step) * step; value <= to; value += step) ticks.push(make("text", { x: x(value).toFixed(1), y: H - 6, "text-anchor": "middle" }, number(value, 2)));
+    for (let value = Math.ceil(from / step) * step; value <= to; value += step) if (x(value) > 18 && x(value) < W - 18) ticks.push(make("text", { x: x(value).toFixed(1), y: H - 6, "text-anchor": "middle" }, number(value, 2)));
     return make("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": say("explore.gap.matched") }, area(found.all, "grey"), area(found.matched, "c2"), ...ticks);
   }
 

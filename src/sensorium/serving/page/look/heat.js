@@ -5,6 +5,7 @@ import { make, number, percent, say } from "./shell.js";
 // From nothing to the most, multiplied onto the picture; lightness falls evenly, so that it also reads in grey.
 const RAMP = [[255, 255, 255], [255, 224, 138], [250, 150, 60], [222, 60, 45], [138, 10, 62]];
 const EVEN = 4; // the scale ends at least here, in times the even share: what looks everywhere alike stays pale
+const PALE = 0.5; // of the picture's colour and contrast stay
 const SIDE = 448; // pixels of the drawing
 
 /** Shares of the loss by spot, from 0, which sum to 1 (or to 0 where nothing is lost). word: null for all. */
@@ -32,7 +33,7 @@ export function heat(look, item) {
   const words = make("fieldset", { class: "words" }, make("legend", { word: "ask.look.words" }),
     make("label", { class: "word" }, make("input", { type: "radio", name, value: "all", checked: true, onchange: () => draw(null) }), make("span", { word: "ask.look.whole" })),
     ...(look.words.length > 1 ? look.words.map((word, n) => pick(n, word, cost[n] / most)) : []));
-  for (const input of words.querySelectorAll("input[value=all]")) input.checked = true;
+  words.hidden = look.words.length < 2;
 
   function draw(word) {
     const share = shares(look.lost, word);
@@ -51,9 +52,8 @@ export function heat(look, item) {
       const [pw, ph] = sized(picture.naturalWidth, picture.naturalHeight);
       drawing.fillStyle = "#fff";
       drawing.fillRect(0, 0, wide, high);
-      drawing.globalAlpha = 0.75;
       drawing.drawImage(picture, (wide - pw) / 2, (high - ph) / 2, pw, ph);
-      drawing.globalAlpha = 1;
+      paled(drawing, wide, high);
       drawing.globalCompositeOperation = "multiply";
       drawing.imageSmoothingEnabled = true;
       drawing.imageSmoothingQuality = "high";
@@ -87,6 +87,17 @@ function selected(words) {
 function bar(share) {
   const wide = (100 * share).toFixed(2);
   return make("dd", {}, make("svg", { class: "meter", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" }, make("rect", { class: "track", width: 100, height: 6 }), make("rect", { class: "fill", width: wide, height: 6 })), make("span", {}, percent(share)));
+}
+
+/** Most of the picture's colour and contrast go, so that the heat's stand out. */
+function paled(drawing, wide, high) {
+  const pixels = drawing.getImageData(0, 0, wide, high);
+  const data = pixels.data;
+  for (let at = 0; at < data.length; at += 4) {
+    const grey = 0.299 * data[at] + 0.587 * data[at + 1] + 0.114 * data[at + 2];
+    for (let channel = at; channel < at + 3; channel++) data[channel] = 255 - PALE * (255 - (PALE * data[channel] + (1 - PALE) * grey));
+  }
+  drawing.putImageData(pixels, 0, 0);
 }
 
 function coloured(value) {

@@ -1,6 +1,6 @@
 // Reports: what the runs behind the models wrote of themselves.
 
-import { make, number, request, say, teach } from "./shell.js";
+import { at, make, number, request, say, teach } from "./shell.js";
 
 export async function start(panel) {
   const reports = await request("/page/reports");
@@ -16,7 +16,7 @@ export async function start(panel) {
   let open = reports[0];
 
   function draw() {
-    const path = `/page/reports/${encodeURIComponent(open.name)}`;
+    const path = at(`/page/reports/${encodeURIComponent(open.name)}`);
     if (frame.getAttribute("src") !== path) frame.src = path;
     frame.title = say("reports.frame", { name: open.name });
     alone.href = path;

@@ -7,9 +7,8 @@ const MANY = [12, 24, 48, 96];
 
 export async function start(panel, { indexes, models }) {
   if (!indexes.length) {
-    const space = models.find((model) => model.task === "embedding");
     panel.replaceChildren(make("h1", { word: "search.title" }), teach("search.noindex", "search.noindex.how",
-      ...(space ? [`sensorium index my-index ~/Pictures --model ${space.name}`, `sensorium serve ${space.name} --index my-index`]
+      ...(models.some((model) => model.task === "embedding") ? ["sensorium index my-index ~/Pictures --model runs/quickstart", "sensorium serve runs/quickstart --index my-index"]
         : ["sensorium quickstart", "sensorium serve runs/quickstart"])));
     return {};
   }

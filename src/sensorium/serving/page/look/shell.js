@@ -101,11 +101,15 @@ export async function request(path, body, signal) {
   return response.json();
 }
 
+/** A path of the server as an address without the name and the key that the page's own may hold
+ *  (http://me:key@…): fetch takes no such address, and pictures with one would be asked for a key anew. */
+export const at = (path) => new URL(path, location.origin).href;
+
 export async function send(path, body, signal) {
   const how = body === undefined ? { signal } : { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, signal };
   let response;
   try {
-    response = await fetch(path, how);
+    response = await fetch(at(path), how);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error(say("unreachable"));
@@ -120,7 +124,7 @@ let asked = null;
 /** What is served: {models, indexes, limits}. */
 export const served = () => (asked ??= request("/page/served").catch((error) => { asked = null; throw error; }));
 
-export const thumbnail = (index, id) => `/v1/index/${encodeURIComponent(index)}/thumbnail?id=${encodeURIComponent(id)}`;
+export const thumbnail = (index, id) => at(`/v1/index/${encodeURIComponent(index)}/thumbnail?id=${encodeURIComponent(id)}`);
 
 // ---- tabs --------------------------------------------------------------------------------------------------------
 
