@@ -23,8 +23,8 @@ SMALLEST = (
     0.2  # share of a picture's area that is cut out at least; the paper's 0.08 leaves white of a drawing
 )
 # Colour says much about a drawing. Views that are told to mind it little, at a lower temperature, keep it: after four
-# epochs the nearest drawings are right in 46.0 % (a random network's: 46.7), and in 43.0 % with the paper's jitter of 0.5
-# for small pictures (appendix B.9), grey in one of five and temperature 0.5.
+# epochs the nearest drawings are right in 46.0 % (a random network's: 46.7), and in 43.0 % with the paper's jitter of
+# 0.5 for small pictures (appendix B.9), grey in one of five and temperature 0.5.
 STRENGTH, GREY = 0.2, 0.0
 CURVE = 4  # evaluations in a run
 
@@ -50,7 +50,7 @@ def simclr(
         nearest ten     48.9 (46.3 … 51.2)   untrained 46.7   gain +2.2 (-0.8 … 5.1): not shown
 
     Its curve over training, after each quarter of the run: linear 47.0, 50.0, 45.9, 46.8; nearest 46.7, 49.3, 49.8,
-    48.9. More steps do not help past the half. The paper trains on a million photographs, for a hundred epochs and more.
+    48.9. More steps do not help past the half. The paper trains on a million photographs, a hundred epochs and more.
 
     Args:
         folder: Where the run is written.
