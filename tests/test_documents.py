@@ -30,6 +30,8 @@ TOO_LONG = (
     "sensorium quickstart",
     "sensorium compare",
     "sensorium gains",
+    "sensorium starts",
+    "sensorium train starts",
     "sensorium train few_labels",
     "sensorium train multi_task",
     "sensorium train image_text_audio",

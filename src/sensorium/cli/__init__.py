@@ -18,6 +18,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": commands.predict,
     "compare": studies.compare,
     "gains": studies.gains,
+    "starts": studies.starts,
     "capfilt": studies.capfilt,
     "index": commands.index,
     "search": commands.search,

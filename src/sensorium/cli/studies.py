@@ -113,6 +113,45 @@ def gains(
         )
 
 
+def starts(
+    space: Path | None = None,
+    column: str = "image",
+    ways: tuple[str, ...] = (),
+    shots: tuple[int, ...] = (2, 8, 32),
+    seeds: int = 3,
+    steps: int = 40,
+    size: int = 96,
+    folder: Path | None = None,
+    cache: Path | None = None,
+) -> None:
+    """Compare ways to start from a pretrained part when labels are few: a table, starts.json, starts.png.
+
+    Linear probe, full fine-tuning, layer-wise rates, gradual unfreezing, adapters, LoRA, learned prompts: the group of
+    a drawing of an unseen thing by an unseen artist, from 2, 8 and 32 labelled drawings of each of eight groups, beside
+    the same encoder untrained, shuffled pictures and the majority. It goes on where it stopped.
+
+    Example: sensorium starts --space runs/quickstart
+
+    Args:
+        space: Run of a shared space (sensorium quickstart), for learned prompts; without it they are left out.
+        column: image (drawings, EfficientNet-Lite0) or text (their names, MiniLM).
+        ways: Only these (see sensorium train starts --help), beside the linear probe.
+        shots: Labelled records of each group.
+        seeds: Runs of each way, from seed 0 on.
+        steps: Optimiser steps of each run.
+        size: Side of the pictures in pixels.
+        folder: Where the runs and the results are written, by default runs/starts_COLUMN.
+        cache: Folder of the feature cache.
+    """
+    from sensorium.recipes.starts_table import compare_starts
+
+    if column not in ("image", "text"):
+        raise ValueError(f"--column {column}; expected image or text")
+    place = folder or Path("runs") / f"starts_{column}"
+    chosen: Any = ways
+    compare_starts(place, column, space, chosen, shots, seeds, steps=steps, size=size, cache=cache)  # type: ignore[arg-type]
+
+
 def capfilt(
     source: Positional[Path],
     model: Path = Path("runs/blip"),

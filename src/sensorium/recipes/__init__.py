@@ -97,9 +97,17 @@ RECIPES = {
         "sensorium.recipes.few_labels:few_labels",
         "a task of which few rows have a label: pseudo-labels, labels from words, or a start without any",
     ),
+    "starts": (
+        "sensorium.recipes.starts:starts",
+        "a task with few labels from a pretrained encoder: probe, fine-tuning in three ways, adapters, LoRA, prompts",
+    ),
     "videoprism": (
         "sensorium.recipes.videoprism:videoprism",
         "a video encoder from sentences that say what moves which way (VideoPrism's stage 1)",
+    ),
+    "clip_questions": (
+        "sensorium.recipes.clip_questions:clip_questions",
+        "a small language model that watches: questions about clips, from a trained video encoder's tokens",
     ),
     "masked_videoprism": (
         "sensorium.recipes.videoprism:masked_videoprism",

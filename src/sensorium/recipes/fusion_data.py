@@ -279,7 +279,7 @@ def share_of(samples: Sequence[Sample], task: Task, share: float, seed: int = 0)
         places.setdefault(group, []).append(place)
     kept = []
     for rows in places.values():
-        rows.sort(key=lambda place: _draw(seed, samples[place].id))
+        rows.sort(key=lambda place: order_of(seed, samples[place].id))
         kept += rows[: max(1, round(share * len(rows)))]
     return [samples[place] for place in sorted(kept)]
 
@@ -301,7 +301,8 @@ def groups_of(samples: Sequence[Sample], task: Task) -> list[Hashable]:
     return [None] * len(answers)
 
 
-def _draw(seed: int, id: str) -> bytes:
+def order_of(seed: int, id: str) -> bytes:
+    """Records sorted by it stand in a random order that follows from their ids and the seed alone."""
     return hashlib.blake2b(f"{seed}/{id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
