@@ -1,11 +1,17 @@
 """Where an answer looked: by hand on small models, and beside boxes that are known on the shipped one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from sensorium.data.scenes import Scenes
+from sensorium.facade import load
 from sensorium.facade.looking import CannotLook, Look, _spots, look
 from sensorium.models.reading import context_of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def asked(*pictures):
@@ -98,6 +104,35 @@ def test_spots_of_a_picture_are_squares_and_those_of_a_sound_stretches():
     assert shape == (24,)
     assert spots[0] == list(range(20))
     assert spots[5] == list(range(40, 70))
+
+
+def test_heat_lies_on_the_thing_that_the_answer_is_about():
+    """The shipped model, six questions whose answer is one thing with a known box; benchmarks/looking.py has more."""
+    assistant = load(ROOT / "weights" / "smol_llava")
+    scenes = Scenes("new_scenes")
+    shares, areas, blind = [], [], []
+    for number in range(40):
+        scene = scenes.scene(number)
+        for question in scenes.questions(scene):
+            boxes = [placed.box for placed in scene.things if placed.thing.en == question.answer]
+            if question.kind != "left_of" or len(boxes) != 1 or len(shares) == 6:
+                continue
+            parts = [
+                {"type": "image", "image": scenes.picture(scene)},
+                {"type": "text", "text": question.text},
+            ]
+            [one] = look(assistant, [{"role": "user", "content": parts}], question.answer)
+            x0, y0, x1, y1 = boxes[0]
+            inside = np.zeros((scene.size, scene.size))
+            inside[y0:y1, x0:x1] = 1
+            covered = inside.reshape(7, scene.size // 7, 7, scene.size // 7).mean((1, 3))
+            shares.append((one.heat() * covered).sum())
+            areas.append(covered.mean())
+            blind.append(one.seen.sum() - one.blind.sum())
+    assert len(shares) == 6
+    assert np.mean(areas) < 0.2
+    assert np.mean(shares) > 3 * np.mean(areas)
+    assert np.mean(blind) > 2  # nats: hidden, the picture leaves a guess
 
 
 def test_what_cannot_be_looked_at_is_said(assistant, any_assistant, pictures):
