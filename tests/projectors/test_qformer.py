@@ -141,3 +141,17 @@ def test_what_does_not_fit_is_refused(features_of):
         from_transformers({"language_model.x": torch.zeros(1)})
     with pytest.raises(ValueError, match="cross_every=0"):
         QFormer(W, K, layers=1, heads=3, hidden=20, queries=Q, cross_every=0)
+
+
+@torch.no_grad()
+def test_media_of_channels_that_differ_in_size_are_normed_before_they_are_read(features_of):
+    torch.manual_seed(0)
+    sizes = {"layers": 2, "heads": 3, "hidden": 20, "queries": Q}
+    plain, normed = QFormer(W, K, **sizes), QFormer(W, K, norm_media=True, **sizes)
+    started = {f"media_norm.{name}": tensor for name, tensor in torch.nn.LayerNorm(K).state_dict().items()}
+    normed.load_state_dict({**plain.state_dict(), **started})
+    features = features_of([6, 2, 4], K)
+    tokens = torch.nn.functional.layer_norm(features.tokens, (K,))
+    expected = plain(Features(tokens, features.mask, features.pooled)).tokens
+    torch.testing.assert_close(normed(features).tokens, expected, atol=1e-6, rtol=0)
+    assert (plain(features).tokens - expected).abs().max() > 1e-4

@@ -61,6 +61,8 @@ class QFormer(Projector):
     media_width: K; layers: 12; queries: 32
     cross_every: block i reads from the media where i is a multiple of it (2)
     text:        make the feed-forward for text tokens too
+    norm_media:  norm the media tokens before they are read, as the paper's encoder does after its last block: for
+                 encoders whose channels differ much in size
     dropout:     of attention weights and of each step's result (0.1)
     eps:         of the layer norms
     """
@@ -78,6 +80,7 @@ class QFormer(Projector):
         queries: int,
         cross_every: int = 2,
         text: bool = False,
+        norm_media: bool = False,
         dropout: float = 0.0,
         eps: float = 1e-12,
     ) -> None:
@@ -89,6 +92,7 @@ class QFormer(Projector):
         self.width, self.length = width, queries
         self.queries = nn.Parameter(torch.empty(1, queries, width))
         self.norm = nn.LayerNorm(width, eps=eps)
+        self.media_norm = nn.LayerNorm(media_width) if norm_media else None
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             QFormerBlock(
@@ -130,6 +134,8 @@ class QFormer(Projector):
             raise ValueError("got neither media nor text; expected at least one")
         x = self.dropout(self.norm(torch.cat(parts, 1)))
         tokens, real_tokens = (None, None) if media is None else (real(media), media.mask)
+        if tokens is not None and self.media_norm is not None:
+            tokens = self.media_norm(tokens)
         Q = 0 if media is None else self.length
         for block in self.blocks:
             x = block(x, Q, mask, tokens, real_tokens, of)

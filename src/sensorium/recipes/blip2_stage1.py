@@ -33,13 +33,13 @@ JUDGED = 200  # pictures whose candidates are judged, and whose captions are wri
 
 def blip2_stage1(
     folder: Path = Path("runs/blip2_stage1"),
-    queries: int = 16,
+    queries: int = 8,
     layers: int = 4,
-    width: int = 256,
+    width: int = 128,
     size: int = 160,
-    steps: int = 400,
+    steps: int = 1500,
     batch_size: int = 64,
-    lr: float = 5e-4,
+    lr: float = 1e-3,
     held_out: float = 0.1,
     seed: int = 0,
     limit: int | None = None,

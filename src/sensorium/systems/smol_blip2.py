@@ -1,7 +1,7 @@
 """BLIP-2's way with light parts: a few learned queries read a picture's map for a frozen small language model.
 
     image uint8[H, W, 3] ──► EfficientNet-Lite0, stages 6–9 ──► 7 × 7 tokens ──► Q-Former ──► linear ──┐
-                                                                 (16 queries read them)                ▼
+                                                                 (8 queries read them)                 ▼
     words ──────────────────────────► embedding table ──────────────────────► SmolLM2-135M, frozen ──► words
 
 The composition is BLIP-2's second stage (Li et al. 2023, arXiv:2301.12597, section 3.2): Q-Former and linear layer
@@ -32,9 +32,9 @@ HEADS = 8
 
 def smol_blip2(
     size: int = 224,
-    queries: int = 16,
+    queries: int = 8,
     layers: int = 4,
-    width: int = 256,
+    width: int = 128,
     rank: int = 0,
     language_model: LanguageModel = "smollm2",
 ) -> MultimodalLM:
@@ -58,7 +58,15 @@ def smol_blip2(
     backbone.lm.requires_grad_(False)
     if rank:
         backbone.add_lora(rank=rank, alpha=2.0 * rank)
-    qformer = QFormer(width, encoder.width, layers=layers, heads=HEADS, hidden=4 * width, queries=queries)
+    qformer = QFormer(
+        width,
+        encoder.width,
+        layers=layers,
+        heads=HEADS,
+        hidden=4 * width,
+        queries=queries,
+        norm_media=True,  # its channels differ in size by two orders of magnitude
+    )
     connector = Chain(qformer, LinearProjector(nn.Linear(width, backbone.width)))
     template = TEMPLATE if backbone.kind == "causal" else READ_AND_ANSWER
     return MultimodalLM({"image": encoder}, {"image": connector}, backbone, PROMPTS, template)

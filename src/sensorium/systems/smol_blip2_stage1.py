@@ -29,9 +29,9 @@ TOKENS = 32  # of a text; longer ones are cut, and reported
 def smol_blip2_stage1(
     vocabulary: Sequence[str] = (),
     size: int = 160,
-    queries: int = 16,
+    queries: int = 8,
     layers: int = 4,
-    width: int = 256,
+    width: int = 128,
     shared: int = 128,
 ) -> ImageTextQFormer:
     """The system with a pretrained, frozen encoder of pictures; all else is new.
@@ -46,7 +46,14 @@ def smol_blip2_stage1(
     tokenizer = small_tokenizer(vocabulary or list(_minilm().get_vocab()))
     encoder = EfficientNetLite.pretrained(size=size, stages=STAGES).freeze()
     qformer = QFormer(
-        width, encoder.width, layers=layers, heads=HEADS, hidden=4 * width, queries=queries, text=True
+        width,
+        encoder.width,
+        layers=layers,
+        heads=HEADS,
+        hidden=4 * width,
+        queries=queries,
+        text=True,
+        norm_media=True,
     )
     words = Blip2QFormerConfig(
         vocab_size=len(tokenizer),
