@@ -220,14 +220,15 @@ def bundled_captions() -> list[Sample]:
 def split(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
     """(train, test): conversations about one picture, or one thing by several artists, lie on one side."""
     keys: dict[Any, int] = {}
-    group = [keys.setdefault(_about(sample), len(keys)) for sample in samples]
+    group = [keys.setdefault(about(sample), len(keys)) for sample in samples]
     order = torch.randperm(len(keys), generator=torch.Generator().manual_seed(seed))
     tested = set(order[: max(2, round(share * len(keys)))].tolist())
     kept = [sample for sample, number in zip(samples, group) if number not in tested]
     return kept, [sample for sample, number in zip(samples, group) if number in tested]
 
 
-def _about(sample: Sample) -> Any:
+def about(sample: Sample) -> Any:
+    """What a conversation is about: its meaning, its first medium, or, without either, itself (its id)."""
     if sample.meanings:
         return sample.meanings[-1]
     turns = parse(sample.columns["messages"], sample.id)  # type: ignore[arg-type]
@@ -243,12 +244,12 @@ def held_out_scores(
     Beside the same with every medium withheld, and with another conversation's media. At most so many
     conversations are scored, those with media.
     """
-    rows = [sample for sample in tested if _about(sample) != sample.id][:most]
+    rows = [sample for sample in tested if about(sample) != sample.id][:most]
 
     def evaluate(model: torch.nn.Module) -> dict[str, GeneratedScore]:
         assert isinstance(model, MultimodalLM)
         messages: list[Any] = [sample.columns["messages"] for sample in rows]
-        keys = [_about(sample) for sample in rows]
+        keys = [about(sample) for sample in rows]
         if len(set(keys)) < 2:
             return {}
         others = deranged(keys)
