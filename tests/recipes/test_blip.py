@@ -102,6 +102,20 @@ def test_it_trains_on_files_goes_on_bit_for_bit_and_opens_again(tokenizer, table
     )
 
 
+def test_its_words_are_learned_from_the_captions_and_are_those_of_the_run_that_it_starts_from(
+    tokenizer, table, tmp_path
+):
+    asked = {"size": "small", "steps": 1, "batch_size": 8, "held_out": 0.25, "words": 60, "progress": False}
+    first = blip((table,), tmp_path / "first", **asked)
+    assert first.model.words(["plain"]).ids.shape == (1, 3)  # a word of four captions, between two marks
+    fit(first)
+    again = blip((table,), tmp_path / "again", start=tmp_path / "first", **{**asked, "words": 50, "seed": 1})
+    assert again.system_args["tokenizer"] == first.system_args["tokenizer"]
+    told = load_file(next((tmp_path / "first").glob("checkpoints/*/model.safetensors")))
+    name = "text.model.embeddings.word_embeddings.weight"
+    assert torch.equal(again.model.state_dict()[name], told[name])
+
+
 def test_it_learns_to_match_and_to_write_four_colours(tokenizer, table, tmp_path):
     run = blip(
         (table,), tmp_path / "run", size="small", steps=60, batch_size=12, lr=1e-2, held_out=0.0, tokenizer=tokenizer,

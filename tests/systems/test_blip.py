@@ -156,6 +156,16 @@ def test_a_published_folder_opens(tokenizer, pictures, tmp_path):
         blip.from_transformers(transformers.BlipModel(theirs.config), tokenizer)
 
 
+@torch.no_grad()
+def test_across_a_bridge_the_whole_picture_stands_before_its_parts(tokenizer, pictures):
+    model = blip.from_transformers(published("BlipForImageTextRetrieval"), tokenizer)
+    features = model.vision(model.vision.prepare(pictures))
+    model.bridge = torch.nn.Linear(model.vision.width, 7)
+    tokens, pooled = model.see(features)
+    torch.testing.assert_close(tokens[:, 0], model.bridge(pooled))
+    torch.testing.assert_close(tokens[:, 1:], model.bridge(features.tokens))
+
+
 class Vocabulary(list):
     """What a configuration asks of a tokenizer of so many words."""
 

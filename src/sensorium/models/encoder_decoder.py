@@ -80,7 +80,8 @@ class EncoderDecoder(nn.Module):
     text:    an encoder of words (`prepare(texts) -> ids, mask`) whose `.model` also takes `encoder_hidden_states`
     decoder: a language model of `transformers` that takes them, with `is_decoder`
     heads:   "image", "text" (to D) and "match" (to 2: no, yes), each on one vector
-    bridge:  tokens float[B, T, V] -> float[B, T, W], from the vision's width to what the words attend to
+    bridge:  float[B, 1 + T, V] -> float[B, 1 + T, W], from the vision's width to what the words attend to. The pooled
+             vector stands first, as a ViT's class token does: it says in one place what the whole picture shows
     markers: ids of the tokens that stand first: "encode" in a matched text, "decode" in one to be written; and
              "end" and "pad"
     queue:   a slowly following copy and its last vectors, for `objectives.MomentumContrast`
@@ -119,7 +120,9 @@ class EncoderDecoder(nn.Module):
     def see(self, inputs: dict[str, Tensor] | Features) -> tuple[Tensor, Tensor]:
         """Prepared pictures or their cached Features -> tokens float[B, T, W] and pooled float[B, V]."""
         features = inputs if isinstance(inputs, Features) else self.vision(inputs)
-        return features.tokens if self.bridge is None else self.bridge(features.tokens), features.pooled
+        if self.bridge is None:
+            return features.tokens, features.pooled
+        return self.bridge(torch.cat([features.pooled[:, None], features.tokens], 1)), features.pooled
 
     # ---- the three modes ----------------------------------------------------------------------------------
 

