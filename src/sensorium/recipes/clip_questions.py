@@ -23,7 +23,7 @@ from sensorium.models.masked_video import MaskedVideo
 from sensorium.models.multimodal_lm import MultimodalLM
 from sensorium.objectives.next_token import NextToken
 from sensorium.recipes.clip_captions import CaptionSlots
-from sensorium.recipes.scene_questions import SEEN, QuestionTest, answers, collator
+from sensorium.recipes.scene_questions import QuestionTest, answers, collator
 from sensorium.recipes.videoprism_clips import ENDLESS, Clip, Clips
 from sensorium.systems import system_builder
 from sensorium.systems.smol_watcher import PROMPTS, smol_watcher
@@ -31,6 +31,7 @@ from sensorium.training.checkpoint import find, load_model, put, read, read_tens
 from sensorium.training.run import Run
 
 THIRD_SEED = 200  # of this run's stream of clips, plus the run's seed
+KNOWN = 200  # training clips whose commonest answers are the majority baseline
 WORDS = 24  # tokens of a description, at most
 EXAMPLES = 4  # clips of the unseen artist that are written beside the run, to ask about
 Conversation = Sequence[Mapping[str, Any]]
@@ -190,7 +191,7 @@ class ClipTest:
                 for messages in as_conversations(questions, {"video": clip.video})
             ],
             [number for number, questions in enumerate(asked) for _ in questions],
-            [one for clip in known.both_ways(SEEN) for one in questions_of(clip)],
+            [one for clip in known.both_ways(KNOWN) for one in questions_of(clip)],
         )
 
     def scores(self, model: MultimodalLM, collate: ConversationCollator) -> dict[str, GeneratedScore]:
