@@ -95,6 +95,7 @@ class ServedAssistant:
                 yield await done
             finally:
                 self.lane.leave(ticket)
+                done.cancel()
 
     async def transcribe(self, audio: Source, *, seconds: float | None = None, **decoding: Any) -> Written:
         """What is said in a recording, asked with the sentence that the model was trained to transcribe with."""

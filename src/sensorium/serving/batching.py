@@ -6,12 +6,13 @@ await submit(job) ──► bounded queue ──► take(): up to `most` rows, `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,12 +78,13 @@ class Ticket:
 
     def settle(self, value: Any) -> None:
         """Hand over a result, or an exception to raise. Once; who has left gets nothing."""
-        if self.gone or self.result.done():
+        if self.gone:
             return
-        if isinstance(value, BaseException):
-            self.result.set_exception(value)
-        else:
-            self.result.set_result(value)
+        with contextlib.suppress(InvalidStateError):  # settled already, or cancelled by who waited
+            if isinstance(value, BaseException):
+                self.result.set_exception(value)
+            else:
+                self.result.set_result(value)
 
 
 class Gate:
@@ -170,9 +172,12 @@ class Lane:
             await asyncio.wait([future], timeout=left)
         except asyncio.CancelledError:
             self.leave(ticket)
+            future.cancel()
             raise
         if not future.done():
-            raise self.give_up(ticket)
+            late = self.give_up(ticket)
+            future.cancel()
+            raise late
         return future.result()
 
     def put(
