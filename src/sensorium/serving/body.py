@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sensorium.serving.errors import ApiError
 from sensorium.serving.refused import Refused
 
+LINGERS = 5.0  # seconds for which a body that is refused is still read
+
 
 class Allowance:
     """Bytes that one request may still bring, on whichever way; what is fetched for it counts, too."""
@@ -58,6 +60,8 @@ class BodyLimit:
         headers = {name.lower(): value for name, value in scope["headers"]}
         stated = headers.get(b"content-length", b"")
         if stated.isdigit() and int(stated[:20]) > self.most_bytes:
+            if b"expect" not in headers:  # one that asks beforehand sends nothing once it is refused
+                await self._discard(receive)
             refusal = _refusal(413, self._too_large(f"{int(stated[:20]):,} bytes"))
             await refusal.response()(scope, receive, send)
             return
@@ -67,7 +71,21 @@ class BodyLimit:
         with contextlib.suppress(_Stopped):
             await self.app(scope, watched.receive, watched.send)
         if watched.refusal is not None and not watched.begun:
+            if watched.refusal.status == 413:
+                await self._discard(receive)
             await watched.refusal.response()(scope, receive, send)
+
+    async def _discard(self, receive: Receive) -> None:
+        """Reads on and keeps nothing, for some bytes and seconds: a connection that is closed while its client still
+        sends is reset, and the client never reads why."""
+        left = self.most_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGERS):
+                more = True
+                while more and left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    more = message.get("more_body", False)
 
     def _too_large(self, got: str) -> str:
         return f"the body is too large: got {got}; expected at most {self.most_bytes:,}"
