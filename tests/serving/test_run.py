@@ -1,5 +1,6 @@
 """The process: what it accepted it answers before it ends, with exit status 0; a port in use is told."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sensorium.serving.run import address, bound
+from sensorium.serving.run import address, bound, serve
 from sensorium.serving.settings import Settings
 
 HERE = Path(__file__).parent
@@ -65,6 +66,34 @@ def test_sigterm_finishes_what_was_accepted_refuses_what_is_new_and_exits_with_0
         process.kill()
         process.stdout.close()
         process.wait()
+
+
+def test_what_does_not_end_in_its_time_is_told_so(made, tmp_path):
+    settings = Settings(port=0, page=False, drain=0.2, wait=60.0)
+    listening = bound(settings)
+    at = address(listening, settings)
+    served = made.served(tmp_path / "squares", settings, filled=False)
+    ends = {}
+
+    def ask(name: str, **more) -> None:
+        ends[name] = httpx.post(f"{at}/v1/chat/completions", json=HELLO | more, timeout=60)
+
+    def stop() -> None:
+        _until_waiting(at, 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threads = [
+        threading.Thread(target=ask, args=("whole",)),
+        threading.Thread(target=ask, args=("streamed",), kwargs={"stream": True}),
+        threading.Thread(target=stop),
+    ]
+    drained = serve(served, settings, listening, ready=lambda: [thread.start() for thread in threads])
+    for thread in threads:
+        thread.join()
+    assert drained is False
+    assert {name: answer.status_code for name, answer in ends.items()} == {"whole": 503, "streamed": 503}
+    assert ends["whole"].json()["error"]["code"] == "draining"
+    assert served.assistant().lane.statistics.left == 2
 
 
 def _until_waiting(at: str, number: int) -> None:

@@ -5,10 +5,12 @@ sensorium_requests_total{route, method, status}, sensorium_request_seconds{route
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -55,11 +57,13 @@ class Metrics:
     """The numbers of one application, and whether it is being stopped.
 
     active: requests that are being answered; held: bytes of their bodies
+    given_up: whether those that are left were told to end, since the time of the server is over
     """
 
     def __init__(self, served: Served) -> None:
         self.registry = CollectorRegistry()
-        self.active, self.held, self.draining = 0, 0, False
+        self.active, self.held, self.draining, self.given_up = 0, 0, False, False
+        self._answering: set[asyncio.Task[None]] = set()
         self.requests = Counter(
             "sensorium_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
         )
@@ -82,6 +86,25 @@ class Metrics:
         flight = Gauge("sensorium_requests_in_flight", "Requests being answered now", registry=self.registry)
         flight.set_function(lambda: self.active)
         self.registry.register(_Lanes(served))
+
+    @contextlib.contextmanager
+    def answering(self, size: int) -> Iterator[None]:
+        """While a request with a body of so many bytes is being answered, in the current task."""
+        task = asyncio.current_task()
+        assert task is not None, "requests are answered in tasks"
+        self._answering.add(task)
+        self.active, self.held = self.active + 1, self.held + size
+        try:
+            yield
+        finally:
+            self._answering.discard(task)
+            self.active, self.held = self.active - 1, self.held - size
+
+    def give_up(self) -> None:
+        """Have every request end that is still being answered."""
+        self.given_up = True
+        for task in list(self._answering):
+            task.cancel()
 
     def text(self) -> bytes:
         """In Prometheus' text format."""
@@ -126,14 +149,14 @@ class Watch:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        metrics, started, status = self.metrics, time.perf_counter(), 500
+        metrics, started, status, begun = self.metrics, time.perf_counter(), 500, False
         headers, ours = Headers(scope=scope), scope["path"] not in WATCHING
         id, size = _id(headers.get("x-request-id", "")), self._size(headers)
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 message = {
                     **message,
                     "headers": [*message.get("headers", ()), (b"x-request-id", id.encode())],
@@ -145,11 +168,15 @@ class Watch:
             app = draining().response()
         elif metrics.held + size > self.settings.held_bytes:
             app = too_much().response()
-        metrics.active, metrics.held = metrics.active + ours, metrics.held + size
         try:
-            await app(scope, receive, sending)
+            with metrics.answering(size) if ours else contextlib.nullcontext():
+                await app(scope, receive, sending)
+        except asyncio.CancelledError:
+            if not metrics.given_up:
+                raise
+            if not begun:
+                await draining().response()(scope, receive, sending)
         finally:
-            metrics.active, metrics.held = metrics.active - ours, metrics.held - size
             route = _route(scope)
             method = scope["method"] if scope["method"] in METHODS else "other"
             metrics.requests.labels(route, method, str(status)).inc()

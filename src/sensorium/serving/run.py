@@ -18,6 +18,7 @@ from sensorium.serving.served import Served
 from sensorium.serving.service import Service
 from sensorium.serving.settings import Settings
 
+POLL = 0.02  # seconds
 CLOSING = 5  # seconds for connections that stay open when all is answered, such as a browser's
 
 
@@ -114,14 +115,16 @@ class Server(uvicorn.Server):
         self._ending = asyncio.create_task(self._drained())
 
     async def _drained(self) -> None:
-        settings = self.service.settings
+        service = self.service
         try:
-            async with asyncio.timeout(settings.drain):
-                while self.service.metrics.active:
-                    await asyncio.sleep(0.02)
-                await self.service.jobs.finish()
-                await self.service.served.drain()
+            async with asyncio.timeout(service.settings.drain):
+                while service.metrics.active:
+                    await asyncio.sleep(POLL)
+                await service.jobs.finish()
+                await service.served.drain()
             self.drained = True
         except TimeoutError:
-            self.config.timeout_graceful_shutdown = 0
+            service.metrics.give_up()
+            await asyncio.sleep(POLL)
+            self.config.timeout_graceful_shutdown = 1
         self.should_exit = True
