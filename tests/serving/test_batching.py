@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,6 +100,31 @@ def test_one_more_than_the_queue_holds_is_refused_with_a_time_to_come_again(held
 
     assert asyncio.run(asked()) == (6.0, [2, 4, 6])
     assert lane.statistics.full == 1
+
+
+def test_how_fast_it_goes_is_noted_while_a_batch_goes_on(monkeypatch):
+    """Two jobs in four seconds, then one in three, in a batch that others join and that never ends."""
+    clock = iter([0.0, 4.0, 7.0, 7.0])
+    noted = []
+
+    def work(tickets, more) -> None:
+        monkeypatch.setattr("sensorium.serving.batching.time", SimpleNamespace(monotonic=lambda: next(clock)))
+        lane._noted = next(clock)
+        for ticket in tickets[:2]:
+            ticket.settle(1)
+        more(0)
+        noted.append(lane._seconds_a_job)
+        tickets[2].settle(1)
+        more(0)
+        noted.append(lane._seconds_a_job)
+
+    lane = Lane("slow", work, wait=0.05)
+
+    async def asked() -> None:
+        await asyncio.gather(*(lane.submit(n) for n in range(3)))
+
+    asyncio.run(asked())
+    assert noted == [2.0, pytest.approx(0.8 * 2.0 + 0.2 * 3.0)]
 
 
 def test_a_job_that_is_late_is_never_computed(held):

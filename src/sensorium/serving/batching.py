@@ -16,7 +16,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from typing import Any
 
-MEMORY = 0.8  # of the mean seconds a job takes: how much of it stays when a batch ends
+MEMORY = 0.8  # of the mean seconds a job takes: how much of it stays when jobs are finished
 
 
 class Full(Exception):
@@ -147,7 +147,7 @@ class Lane:
         self._changed = threading.Condition()
         self._draining = False
         self._in_work: list[Ticket] = []
-        self._seconds_a_job = 0.0
+        self._noted = self._stretch = self._seconds_a_job = 0.0
         self._ended: Future[None] = Future()
         self._thread: threading.Thread | None = None
 
@@ -239,8 +239,6 @@ class Lane:
 
     def _run(self) -> None:
         while tickets := self._gathered():
-            started = time.monotonic()
-            jobs = self.statistics.jobs - len(tickets)
             try:
                 self.work(tickets, self._more)
                 error: BaseException = RuntimeError(f"{self.name}: this job was left without a result")
@@ -248,12 +246,21 @@ class Lane:
                 error = raised
             for ticket in self._in_work:
                 ticket.settle(error)
-            seconds = time.monotonic() - started
-            self.statistics.busy += seconds
-            each = seconds / (self.statistics.jobs - jobs)
-            before = self._seconds_a_job or each
-            self._seconds_a_job = MEMORY * before + (1 - MEMORY) * each
+            self._note()
         self._ended.set_result(None)
+
+    def _note(self) -> None:
+        """How fast it goes: the seconds since something was finished, for each job that is finished now."""
+        now = time.monotonic()
+        self.statistics.busy += now - self._noted
+        self._stretch += now - self._noted
+        self._noted = now
+        going = [one for one in self._in_work if not (one.gone or one.result.done())]
+        if finished := len(self._in_work) - len(going):
+            each = self._stretch / finished
+            self._seconds_a_job = MEMORY * (self._seconds_a_job or each) + (1 - MEMORY) * each
+            self._stretch = 0.0
+        self._in_work = going
 
     def _gathered(self) -> list[Ticket]:
         """The next batch, as soon as there is one; none when the lane was drained."""
@@ -269,11 +276,13 @@ class Lane:
                 left = self._waiting[0].since + self.wait - time.monotonic()
                 if left <= 0 or self._draining or sum(one.rows for one in self._waiting) >= self.most:
                     self.statistics.batches += 1
+                    self._noted, self._stretch = time.monotonic(), 0.0
                     return self._taken(self.most, whatever_fits=False)
                 self._changed.wait(left)
 
     def _more(self, rows: int) -> list[Ticket]:
         with self._changed:
+            self._note()
             self._drop_late()
             return self._taken(rows, whatever_fits=True)
 
@@ -287,7 +296,7 @@ class Lane:
             self.statistics.jobs += 1
             self.statistics.rows += ticket.rows
             self.statistics.waited += time.monotonic() - ticket.since
-        self._in_work = [one for one in self._in_work if not one.result.done()] + taken
+        self._in_work += taken
         return taken
 
     def _drop_late(self) -> None:
