@@ -54,6 +54,9 @@ def build(run: Run) -> torch.optim.AdamW:
         ],
         betas=run.betas,
         eps=run.eps,
+        # One pass over weights, gradients and both averages instead of a dozen: a third of the time and less. On
+        # other devices torch chooses.
+        fused=True if all(parameter.is_cpu for parameter in rates) else None,
     )
 
 
