@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import re
 import shlex
+import shutil
 import string
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +25,7 @@ from sensorium.evaluation import generated
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
+SERVING = ROOT / "docs" / "serving.md"
 DOCUMENTS = [README, CHINESE, *sorted((ROOT / "docs").glob("*.md"))]
 SRC = Path(sensorium.__file__).parent
 FEWER = {"emoji": "64", "stamps": "64", "scenes": "3"}  # records, in place of all
@@ -45,6 +50,9 @@ TOO_LONG = (
     "sensorium train blip",
     "sensorium capfilt",
     "sensorium train llava",
+    "sensorium train videoprism",
+    "sensorium train masked_videoprism",
+    "sensorium train clip_questions",
 )
 
 
@@ -94,7 +102,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         quickstart(Path("runs/quickstart"), limit=64, epochs=1, steps=1, scenes=3)
+        clips_of_their_own(Path("my/clips"))
     return folder
+
+
+def clips_of_their_own(clips: Path) -> None:
+    """Clips with sentences, and runs of a step that have watched some."""
+    from sensorium.media.writing import write_video
+    from sensorium.recipes.clip_questions import clip_questions
+    from sensorium.recipes.videoprism import videoprism
+    from sensorium.recipes.videoprism_clips import Clips
+    from sensorium.training.loop import fit
+
+    clips.mkdir(parents=True)
+    for number, clip in enumerate(Clips(seed=3).both_ways(PICTURES)):
+        write_video(clip.video, clips / f"{number}.mp4")
+        (clips / f"{number}.txt").write_text(clip.caption, encoding="utf-8")
+    little = {"steps": 1, "tested": 4, "progress": False}
+    fit(videoprism(batch_size=2, probed=8, **little))
+    fit(clip_questions(batch_size=1, captioned=0, **little))
 
 
 def parsed_only(function: Callable[..., Any], calls: list[dict[str, Any]]) -> Callable[..., Any]:
@@ -201,7 +227,7 @@ def test_a_wrong_command_would_be_found(command: str, folder: Path, monkeypatch:
 
 @pytest.mark.parametrize(
     "document",
-    [d for d in DOCUMENTS if d != CHINESE and blocks(d, "python")],
+    [d for d in DOCUMENTS if d not in (CHINESE, SERVING) and blocks(d, "python")],
     ids=lambda document: document.name,
 )
 def test_programs_run(document: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys):
@@ -210,6 +236,50 @@ def test_programs_run(document: Path, folder: Path, monkeypatch: pytest.MonkeyPa
     for number, program in enumerate(blocks(document, "python")):
         exec(compile(program, f"{document.name}, program {number}", "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[str]:
+    """The address at which the command of the document serves, in a process of its own."""
+    [command, *_] = blocks(SERVING, "shell")
+    words = [sys.executable, "-c", "from sensorium.cli import main; main()", *shlex.split(command)[1:]]
+    process = subprocess.Popen([*words, "--port", "0"], cwd=folder, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().split()[2]
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("number", range(1, len(blocks(SERVING, "shell"))))
+def test_requests_of_the_document_are_answered(number: int, server: str, folder: Path):
+    assert shutil.which("curl"), "curl is not on this machine"
+    typed = blocks(SERVING, "shell")[number].replace("http://127.0.0.1:8000", server)
+    done = subprocess.run(["bash", "-c", typed], cwd=folder, capture_output=True, text=True)
+    answer = json.loads(done.stdout)
+    assert "error" not in answer or answer["error"] is None, done.stdout
+    assert answer["object"] in ("list", "chat.completion", "index.job")
+
+
+@pytest.mark.parametrize("number", range(len(blocks(SERVING, "python"))))
+def test_programs_of_the_document_reach_the_server(
+    number: int, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.chdir(folder)
+    program = blocks(SERVING, "python")[number].replace("http://127.0.0.1:8000", server)
+    exec(compile(program, f"serving.md, program {number}", "exec"), {"__name__": "__main__"})
+    assert len(capsys.readouterr().out.splitlines()) >= 2
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no JavaScript on this machine")
+def test_javascript_of_the_document_reaches_the_server(server: str, tmp_path: Path):
+    [program] = blocks(SERVING, "js")
+    file = tmp_path / "program.mjs"
+    file.write_text(program.replace("http://127.0.0.1:8000", server), encoding="utf-8")
+    done = subprocess.run(["node", file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
 
 
 def test_the_shortest_program_finds_pictures_in_four_lines(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sensorium.client import Client as Client
-    from sensorium.data.batch import collate as collate
     from sensorium.data.readers import read as read
     from sensorium.data.sample import Batch as Batch
     from sensorium.data.sample import Sample as Sample
@@ -37,7 +36,6 @@ _HOME = {
     "Run": "training.run",
     "Sample": "data.sample",
     "Source": "media",
-    "collate": "data.batch",
     "fit": "training.loop",
     "load": "facade",
     "read": "data.readers",
