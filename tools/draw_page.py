@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -34,7 +35,10 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+")
     parser.add_argument("--query", default="a red fruit")
     parser.add_argument("--scene", type=int, default=49)
-    parser.add_argument("--question", default="What is left of the owl?")
+    parser.add_argument("--question", default="Describe the picture.")
+    parser.add_argument(
+        "--word", default="owl", help="of the answer, whose heat is drawn; the whole answer's without it"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     chosen = parser.parse_args()
     with (
@@ -97,6 +101,10 @@ def asked(page: Browser, chosen: argparse.Namespace) -> None:
     page.press("Enter")
     page.click("#ask .look")
     page.until("document.querySelector('#ask canvas.heat')?.width > 0")
+    page.run(
+        "[...document.querySelectorAll('.word')].find(one => one.innerText.trim() === "
+        f"{json.dumps(chosen.word)})?.querySelector('input').click()"
+    )
     page.run(
         "document.activeElement.blur(); document.querySelector('.looked').scrollIntoView({ block: 'end' })"
     )

@@ -67,6 +67,7 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
+        self._call("Emulation.setFocusEmulationEnabled", enabled=True)  # else keys can go to nobody
 
     def size(self, width: int, height: int, phone: bool = False, dark: bool = False) -> None:
         self._call(

@@ -319,7 +319,7 @@ def test_a_key_is_asked_for_once_by_the_browser(chromium_page, made, tmp_path):
         chromium_page.size(1280, 900)
         chromium_page.go(url.replace("http://", "http://me:open%20sesame@"))
         chromium_page.until(f"{CARDS}.length")
-        chromium_page.run("document.getElementById('query').focus()")
+        chromium_page.click("#query")
         chromium_page.write("red")
         chromium_page.press("Enter")
         chromium_page.until("document.querySelectorAll('#search .score').length === 10")
