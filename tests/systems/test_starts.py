@@ -147,7 +147,7 @@ def test_a_head_on_a_space_reads_its_vectors(tmp_path, space):
     batch = collate(range(8))
     with torch.no_grad():
         vectors = space.heads["image"](space.encoders["image"](batch.columns["image"].inputs)).pooled
-        by_hand = model.heads["what"]["fused"](vectors)
+        by_hand = model.heads["what"]["fused"](vectors / vectors.norm(dim=1, keepdim=True) * 8**0.5)
     assert torch.allclose(answers(model), by_hand, atol=1e-6)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     assert names == ["heads.what.fused.weight", "heads.what.fused.bias"]

@@ -18,7 +18,7 @@ from sensorium.recipes.few_labels_data import emoji_groups
 from sensorium.recipes.fusion_data import batches_of
 from sensorium.recipes.starts_data import Column, few_of_each, space_of
 from sensorium.systems.classifier import classifier
-from sensorium.systems.prompted import StandardizedHead, heads_on, prompts_in
+from sensorium.systems.prompted import heads_on, prompts_in
 from sensorium.tasks import OneOf
 from sensorium.training.depth import depths, gradually, layer_rates
 from sensorium.training.history import write_text
@@ -44,6 +44,7 @@ HEAD_LR = 1e-3
 ENCODER_LR = {"image": 1e-3, "text": 2e-4}  # of what was pretrained
 ADDED_LR = 5e-3  # of adapters and LoRA
 PROMPT_LR = 2e-2
+MOMENTUM = 0.1  # of an untrained encoder's batch norms: at EfficientNet's 0.01 so short a run would leave them behind
 DECAY = 0.75  # a layer (BEiT's)
 WAIST, RANK = 16, 8  # of adapters and of LoRA
 STAGES = (
@@ -99,7 +100,7 @@ def starts(
     system, args, model = _model(way, column, task, space, size)
     test = data.collator(model.by_column, "test", cache=cache, progress=progress)
     train = data.collator(model.by_column, "train", cache=cache, progress=progress)
-    if way not in ("words", "prompts"):
+    if way not in SPACED:
         _standardize(model, column, train, way)
     answers = [str(sample.fields[task.field]) for sample in data.samples("test")]
     usual = constant(task, [sample.fields[task.field] for sample in emoji_groups().samples("train")])
@@ -181,19 +182,16 @@ def _standardize(model: Any, column: Column, train: Collator, way: Way) -> None:
     norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
     with torch.no_grad():
         if way in UNTRAINED and norms:
-            momenta = [norm.momentum for norm in norms]
             for norm in norms:
                 norm.reset_running_stats()
                 norm.momentum = None  # the mean over batches
             encoder.train()
             for one in inputs:
                 encoder(one)
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
+            for norm in norms:
+                norm.momentum = MOMENTUM
         encoder.eval()
         found = [one if not isinstance(one, dict) else encoder(one) for one in inputs]
-        if isinstance(projector, StandardizedHead):  # it stands behind the space's own head
-            found, projector = [projector.vectors(one) for one in found], projector.standardized
         projector.fit(torch.cat([one.pooled.float() for one in found]))
 
 
@@ -212,4 +210,10 @@ def _learning(way: Way, column: Column, model: Any, steps: int) -> dict[str, Any
         layer_rates(model, part, lr / DECAY, DECAY) if way == "layerwise" else {part: lr}
     )
     thaw = gradually(model, part, steps // (len(depths(model, part)) + 2)) if way == "gradual" else {}
-    return {"lr": HEAD_LR, "part_lr": rates, "thaw": thaw}
+    # A pretrained batch norm stays as it is: of sixteen pictures it would learn the statistics of these sixteen.
+    norms = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.BatchNorm2d) and way != "scratch"
+    ]
+    return {"lr": HEAD_LR, "part_lr": rates, "thaw": thaw, "freeze": norms}

@@ -3,7 +3,7 @@
     picture ──► encoder ──► head ──► / |·| ──────────────────────┐
     [v1] … [vM] + label ──► text encoder ──► head ──► / |·| ─────┴──► scale · cosine ──► logits      (prompted)
 
-    picture ──► encoder ──► head ──► Standardized ──► linear, one a task ──► logits          (space_classifier)
+    picture ──► encoder ──► head ──► / |·| ──► linear, one a task ──► logits                (space_classifier)
 
 Two ways of starting from the same space with few labels (Zhou et al. 2022, arXiv:2109.01134, figure 3). Of a space
 with more columns only those two are kept.
@@ -15,33 +15,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
+from torch.nn import functional as F
 
 from sensorium.features import Features
 from sensorium.models.fusion_network import FusionNetwork
 from sensorium.models.joint_embedding import JointEmbedding
 from sensorium.models.prompt_learning import PromptLearning
 from sensorium.projectors.projector import Projector
-from sensorium.projectors.standardized import Standardized
 from sensorium.systems import system_builder
 from sensorium.systems.vit import OneColumn
 from sensorium.tasks import OneOf, Task, task_from
 
 
-class StandardizedHead(Projector):
-    """Features ──► a space's head (None: none) ──► Standardized ──► Features[B, 1, D]"""
+class SpaceVectors(Projector):
+    """Features ──► a space's head (None: none) ──► / |·| ──► · √D ──► Features[B, 1, D]
+
+    By √D the numbers of unit vectors have a spread of about one, which suits a linear head's learning rate. They are
+    not standardized each: the space has put little into those directions that say little.
+    """
 
     def __init__(self, head: nn.Module | None, width: int) -> None:
         super().__init__()
-        self.head, self.standardized, self.width = head, Standardized(width), width
+        self.head, self.width = head, width
 
     def forward(self, features: Features) -> Features:
-        vectors: Features = self.standardized(self.vectors(features))
-        return vectors
-
-    def vectors(self, features: Features) -> Features:
-        """As the space has them, but not of unit length."""
         found: Features = features if self.head is None else self.head(features)
-        return found
+        return Features.from_pooled(self.width**0.5 * F.normalize(found.pooled.float(), dim=-1))
 
 
 def prompted(
@@ -97,7 +96,7 @@ def heads_on(
     head = dict(kept.heads.items()).get(column)
     return FusionNetwork(
         {column: kept.encoders[column]},
-        {column: StandardizedHead(head, kept.width)},
+        {column: SpaceVectors(head, kept.width)},
         OneColumn([column], kept.width),
         [task_from(task) for task in tasks],
     )
