@@ -110,5 +110,5 @@ def test_the_files_are_indexed_and_searched_by_words_and_by_a_clip(runs, capsys,
     assert "4 added" in capsys.readouterr().out  # two clips, there and back, each with its sentence
     main(["search", "clips", "--video", str(examples / "clip-1.mp4"), "--top", "1"])
     assert "clip-1.mp4" in "".join(capsys.readouterr().out.split())  # the table breaks long names
-    main(["search", "clips", "--text", "it moves left", "--top", "4", "--modality", "video"])
+    main(["search", "clips", "--text", "it moves left", "--top", "4"])
     assert "".join(capsys.readouterr().out.split()).count("video") == 4

@@ -85,7 +85,7 @@ def test_clips_with_captions_are_trained_indexed_and_searched(tmp_path, capsys, 
     assert (cosines.diagonal() > cosines[np.arange(30), swapped]).mean() > 0.9
     main(["search", "index", "--video", str(videos[7]), "--top", "1"])
     assert videos[7].name in "".join(capsys.readouterr().out.split())  # the table breaks long names
-    main(["search", "index", "--text", said[3], "--top", "1", "--modality", "video"])
+    main(["search", "index", "--text", said[3], "--top", "1"])
     assert videos[3].name in "".join(capsys.readouterr().out.split())
 
 

@@ -70,7 +70,7 @@ def clip_questions(
         rank: Of LoRA; as in `language`.
         seed: Of the connector's random weights and the clips.
         tested: Clips by an unseen artist that are tested on.
-        captioned: So many of these the trained model describes, word by word.
+        captioned: So many of these the trained model describes, word by word; 0, or 4 and more.
         progress: Show the preflight and a progress bar.
     """
     torch.manual_seed(seed)
@@ -86,7 +86,8 @@ def clip_questions(
     def evaluate(trained: torch.nn.Module) -> dict[str, GeneratedScore]:
         assert isinstance(trained, MultimodalLM)
         test.write_examples(Path(folder) / "examples")
-        return test.scores(trained, reading) | test.captions(trained, captioned)
+        found = test.scores(trained, reading)
+        return found | test.captions(trained, captioned) if captioned else found
 
     return Run(
         name="clip_questions",
