@@ -102,7 +102,7 @@ export async function request(path, body, signal) {
 }
 
 /** A path of the server as an address without the name and the key that the page's own may hold
- *  (http://me:key@…): fetch takes no such address, and pictures with one would be asked for a key anew. */
+ *  (me:key@host): fetch takes no such address, and pictures with one would be asked for a key anew. */
 export const at = (path) => new URL(path, location.origin).href;
 
 export async function send(path, body, signal) {
