@@ -13,6 +13,7 @@ from torch import nn
 from sensorium.data.batch import Collator
 from sensorium.evaluation.generated import Baselines, GeneratedScore, score_of
 from sensorium.evaluation.predictions import SHUFFLES, constant, metrics, outputs_of, shuffled
+from sensorium.models.fusion_network import FusionNetwork
 from sensorium.objectives.supervised import Supervised
 from sensorium.recipes.few_labels_data import emoji_groups
 from sensorium.recipes.fusion_data import batches_of
@@ -41,6 +42,7 @@ SPACED: tuple[Way, ...] = ("words", "prompts", "space_probe")  # start from a sh
 UNTRAINED: tuple[Way, ...] = ("untrained_probe", "scratch")
 # Rates: chosen on drawings of a seventh of the training things by one of the training artists, never on the test.
 HEAD_LR = 1e-3
+PROBE_LR = 1e-2  # of a head alone, which is then near its optimum after the same few steps
 ENCODER_LR = {"image": 1e-3, "text": 2e-4}  # of what was pretrained
 ADDED_LR = 5e-3  # of adapters and LoRA
 PROMPT_LR = 2e-2
@@ -100,6 +102,8 @@ def starts(
     system, args, model = _model(way, column, task, space, size)
     test = data.collator(model.by_column, "test", cache=cache, progress=progress)
     train = data.collator(model.by_column, "train", cache=cache, progress=progress)
+    for head in model.heads.parameters() if isinstance(model, FusionNetwork) else ():
+        nn.init.zeros_(head)  # what a random head says at first is noise, which few steps do not take away
     if way not in SPACED:
         _standardize(model, column, train, way)
     answers = [str(sample.fields[task.field]) for sample in data.samples("test")]
@@ -199,11 +203,11 @@ def _learning(way: Way, column: Column, model: Any, steps: int) -> dict[str, Any
     """What of the model learns, how fast and from when on: arguments of `Run`."""
     part, lr = f"encoders.{column}", ENCODER_LR[column]
     if way in ("probe", "space_probe"):  # frozen by what built them
-        return {"lr": HEAD_LR}
+        return {"lr": PROBE_LR}
     if way in ("adapters", "lora"):
         return {"lr": HEAD_LR, "part_lr": {part: ADDED_LR}}
     if way == "untrained_probe":
-        return {"lr": HEAD_LR, "freeze": [part]}
+        return {"lr": PROBE_LR, "freeze": [part]}
     if way in ("words", "prompts"):  # words: one step of rate 0, so that the same path writes the same files
         return {"lr": PROMPT_LR if way == "prompts" else 0.0, "weight_decay": 0.0}
     rates: dict[str, float] = (

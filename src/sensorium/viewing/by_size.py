@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 INK, SOFT, LINE = "#1b1d22", "#686d78", "#dcdee2"
-# Okabe & Ito 2008, twice over in two markers
+# Okabe & Ito 2008, twice over: in two markers and strokes
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 MARKERS = ("o", "s")
 APART = 0.045  # between the whiskers of two ways, in doublings of the size
@@ -44,7 +44,7 @@ def save(
     plain:  ways that are drawn dashed in grey: what the others are measured against
     lines:  levels that no size changes (the majority's answer), dotted
     """
-    figure = Figure(figsize=(8.2, 4.2), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(8.8, 4.4), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     bold = [way for way in scores if way not in plain]
@@ -54,7 +54,7 @@ def save(
         y = [100 * one.value for one in found.values()]
         colour = SOFT if way in plain else COLOURS[bold.index(way) % len(COLOURS)]
         place = list(plain).index(way) if way in plain else bold.index(way) // len(COLOURS)
-        style = "--" if way in plain else "-"
+        style = "--" if way in plain else "-" if place == 0 else (0, (5, 1.2))
         axes.plot(x, y, style, color=colour, marker=MARKERS[place % 2], ms=4.5, lw=1.4, label=way, zorder=3)
         low, high = [100 * one.low for one in found.values()], [100 * one.high for one in found.values()]
         axes.vlines(x, low, high, color=colour, lw=0.9, zorder=2)
@@ -66,7 +66,7 @@ def save(
     axes.minorticks_off()
     axes.set_xlabel(unit, color=SOFT)
     axes.set_ylabel("accuracy, %", color=SOFT)
-    axes.set_title(title, size=10, loc="left", color=INK)
+    axes.set_title(title, size=9.5, loc="left", color=INK)
     axes.grid(axis="y", color=LINE, lw=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8.5, length=0)
