@@ -7,6 +7,7 @@ import base64
 import copy
 import json
 import random
+from dataclasses import replace
 
 import hypothesis
 import pytest
@@ -204,3 +205,46 @@ def test_bodies_that_are_damaged(client, route):
         for kind in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
             answer = client.post(route, content=bytes(body), headers={"content-type": kind})
             assert answer.status_code < 500, (bytes(body), answer.text)
+
+
+def test_the_pages_own_routes(made, tmp_path):
+    settings = replace(SMALL, page=True)
+    app = create_app(made.served(tmp_path / "squares", settings), settings)
+    good = {key: GOOD["/v1/chat/completions"][key] for key in ("model", "messages")} | {
+        "answer": "It is red."
+    }
+    every = [(path, odd) for path in places(good) for odd in ODD]
+    with TestClient(app) as client:
+        assert client.post("/page/look", json=good).status_code == 200
+        for path, odd in random.Random(2).sample(every, 60):
+            answer = client.post(
+                "/page/look",
+                content=json.dumps(changed(good, path, odd)),
+                headers={"content-type": "application/json"},
+            )
+            assert answer.status_code < 500 or answer.status_code in ALLOWED, (path, odd, answer.text)
+        for odd in (
+            "..",
+            "%2e%2e%2fetc%2fpasswd",
+            "/etc/passwd",
+            "%00",
+            "-1",
+            "1e999",
+            "9" * 400,
+            "%ff",
+            "squares%0a",
+        ):
+            for path in (
+                "look/{}",
+                "reports/{}",
+                "map?index={}",
+                "sprites?index={}",
+                "gap?index={}",
+                "scene?number={}",
+            ):
+                answer = client.get("/page/" + path.format(odd))
+                assert 400 <= answer.status_code < 500 or path == "look/{}", (path, odd, answer.text[:200])
+                assert answer.status_code < 500
+                assert "root:" not in answer.text
+        for language in ("zh;q=x", ",;q=1", "q=9", "zh-CN,zh;q=0.9", "\x7f" * 100, "*"):
+            assert client.get("/", headers={"accept-language": language}).status_code == 200
