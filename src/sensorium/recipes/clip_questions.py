@@ -41,7 +41,7 @@ def clip_questions(
     start: Path = Path("runs/videoprism"),
     language: Path | None = None,
     folder: Path = Path("runs/clip_questions"),
-    steps: int = 150,
+    steps: int = 90,
     batch_size: int = 4,
     lr: float = 5e-4,
     projector_lr: float = 1e-3,
@@ -56,8 +56,9 @@ def clip_questions(
     Every clip of a step is there backwards, too, with the same questions: what moved left moves right.
 
     Command: sensorium train videoprism, then sensorium train clip_questions --language weights/smol_llava
-    Hardware and time: CPU.
-    Expected: see docs/answers.md.
+    Hardware and time: CPU, some two seconds of one core a step of 4 clips.
+    Expected, as measured after 90 steps on 80 clips by an unseen artist: direction 100 % (91.2 … 100), frames in random
+    order 48.8, withheld 26.2; ground 100 %; which thing moves 2.5 %: it learned no names. See docs/video.md.
 
     Args:
         start: Run of `sensorium train videoprism` or `masked_videoprism`, whose video encoder is taken and frozen.
