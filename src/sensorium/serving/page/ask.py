@@ -37,7 +37,7 @@ class LookRequest(Wire):
 
     model: str | None = None
     messages: list[Message] = Field(min_length=1)
-    answer: str = Field(min_length=1, max_length=20_000)
+    answer: str = Field(min_length=1, max_length=2_000)
 
 
 def routes(served: Served, settings: Settings) -> APIRouter:
