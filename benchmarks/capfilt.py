@@ -1,6 +1,6 @@
 """What CapFilt mends: planted wrong captions found, and a model trained on noisy, on cleaned and on right captions.
 
-    python benchmarks/capfilt.py runs/capfilt [--things 200] [--steps 400] [--tune 80] [--share 0.3]
+    python benchmarks/capfilt.py runs/capfilt [--things 150] [--steps 280] [--tune 50] [--share 0.3]
 
 "Clean" are drawings by one artist with their names. "Web" are the same things by three other artists, of which a share
 got the name of another thing. As in the paper (§3.3): a BLIP learns from both (noisy), is tuned on the clean alone, and
@@ -45,9 +45,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--things", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--tune", type=int, default=80)
+    parser.add_argument("--things", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=280)
+    parser.add_argument("--tune", type=int, default=50)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--share", type=float, default=0.3)
