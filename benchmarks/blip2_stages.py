@@ -1,6 +1,6 @@
 """Whether BLIP-2's first stage helps its second: both, against the second alone, on things that none has seen.
 
-    python benchmarks/blip2_stages.py runs/blip2_stages [--stage-1-steps 1500] [--steps 150] [--seed 0]
+    python benchmarks/blip2_stages.py runs/blip2_stages [--stage-1-steps 600] [--steps 60] [--seed 0]
 
 The second stage is trained twice with the same steps, from the first stage's Q-Former and from a random one. Scored is
 the share of a held-out caption's tokens that are the likeliest next ones, beside the same with the picture withheld and
@@ -31,8 +31,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--stage-1-steps", type=int, default=1500)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--stage-1-steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int)
     asked = parser.parse_args()
