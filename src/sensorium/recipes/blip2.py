@@ -55,7 +55,7 @@ def blip2(
 
     Paper: Li et al. 2023, arXiv:2301.12597, section 3.2
     Command: sensorium train blip2
-             sensorium train blip2 --stage-1-steps 400 --size 160
+             sensorium train blip2 --stage-1-steps 600 --size 160
     Hardware and time: 2 CPU cores, about a second a step; the encoder's features are computed once.
     Expected: held-out tokens better than with withheld and with other pictures; see docs/answers.md.
 

@@ -56,7 +56,7 @@ def blip2_stage1(
              sensorium train blip2 --stage-1 runs/blip2_stage1
     Hardware and time: 1 CPU core, about ten minutes; the encoder's features are computed once, in 40 seconds.
     Expected: after 500 steps, on training pictures, contrast 1.32 (from 4.16), matching 0.623 (from 0.636, which always
-    answering "one in three" gives), writing 3.65. An earlier one, of 72 steps and 256 wide, had an image to text R@10 of
+    answering "one in three" gives), writing 3.65. An earlier one, 72 steps, 256 wide, had an image to text R@10 of
     2.4 % (1.6 … 3.3; chance 0.8, untrained 1.0) on an unseen artist's drawings. See docs/pretraining.md.
 
     Args:
