@@ -43,6 +43,8 @@ MALLOPT = {
     "M_MMAP_MAX": (-4, 0),  # big blocks come from the heap, not from mappings of their own
     "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # bytes of free heap to keep rather than give back
     "M_TOP_PAD": (-2, 256 << 20),  # bytes to ask for at once
+    # Threads share one heap: those of their own end at 64 MB, and what computes in one would map and fault in again
+    "M_ARENA_MAX": (-8, 1),
 }
 
 Item = TypeVar("Item")

@@ -108,6 +108,9 @@ def serve(
 def _served(
     checkpoints: tuple[str, ...], indexes: tuple[str, ...], settings: Settings, verbose: bool
 ) -> None:
+    from sensorium import speed
+
+    speed.apply()  # before there are threads: the allocator decides with the first of them how many heaps there are
     try:
         from sensorium.serving.run import address, bound
         from sensorium.serving.run import serve as run

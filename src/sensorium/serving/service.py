@@ -59,7 +59,9 @@ def _named(find: Callable[[str | None], Kind], name: str | None, what: str = "mo
         raise ApiError(404, f"{what}: {error}", param=what, code=f"{what}_not_found") from error
 
 
-def _service(request: Request) -> Service:
+async def _service(
+    request: Request,
+) -> Service:  # async: FastAPI hands others to a thread, request by request
     service: Service = request.app.state.service
     return service
 

@@ -34,9 +34,9 @@ async def embeddings(request: Request, asked: EmbeddingsRequest, here: Here) -> 
 
     async def work() -> tuple[np.ndarray, int]:
         things = await things_of(asked.input, settings)
-        return await embedded(model, things, settings.seconds), await asyncio.to_thread(
-            _tokens, model, things
-        )
+        found = await embedded(model, things, settings.seconds)
+        texts = [thing for kind, thing in things if kind == "text"]
+        return found, await asyncio.to_thread(_tokens, model, texts) if texts else 0
 
     vectors, tokens = await answered(request, work(), settings.seconds)
     here.metrics.count(model.name, tokens)
@@ -64,11 +64,8 @@ async def embedded(
     return vectors
 
 
-def _tokens(model: ServedSpace, things: Sequence[tuple[str, Source | str]]) -> int:
-    """Of the texts, as the model reads them: what is cut off does not count."""
-    texts = [thing for kind, thing in things if kind == "text"]
-    if not texts:
-        return 0
+def _tokens(model: ServedSpace, texts: Sequence[Source | str]) -> int:
+    """Of texts, as the model reads them: what is cut off does not count."""
     encoder: Any = model.space.model.encoders[model.columns["text"]]
     prepared = encoder.prepare(texts)
     return int(prepared["mask"].sum()) if "mask" in prepared else 0
