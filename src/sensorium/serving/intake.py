@@ -59,6 +59,8 @@ _UNSAID = (
     "application/mp4",
 )
 
+# Characters of base64 that are read in less time (0.2 ms) than it takes to hand them to a thread
+AT_ONCE = 2**15
 _HEADER = 256  # characters of a data URI before its comma
 _SPACE = re.compile(rb"[ \t\r\n\f]+")
 
@@ -107,7 +109,8 @@ def media_source(modality: str, address: str, settings: Settings, where: str = "
 
 
 async def media_read(modality: str, address: str, settings: Settings, where: str = "url") -> Source:
-    """As `media_source`, in a thread, and with http addresses fetched where `settings.allow_urls` says so."""
+    """As `media_source`, in a thread unless it is small, and with http addresses fetched where `settings.allow_urls`
+    says so."""
     if settings.allow_urls and isinstance(address, str) and address[:5].lower() != "data:":
         from sensorium.serving.urls import fetched
 
@@ -116,6 +119,8 @@ async def media_read(modality: str, address: str, settings: Settings, where: str
         except Refused as refused:
             raise Refused(refused.status, str(refused), where) from refused
         return source_of_bytes(modality, data, settings, where)
+    if isinstance(address, str) and len(address) <= AT_ONCE:
+        return media_source(modality, address, settings, where)
     return await asyncio.to_thread(media_source, modality, address, settings, where)
 
 
