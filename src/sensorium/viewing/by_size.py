@@ -55,7 +55,9 @@ def save(
         colour = SOFT if way in plain else COLOURS[bold.index(way) % len(COLOURS)]
         place = list(plain).index(way) if way in plain else bold.index(way) // len(COLOURS)
         style = "--" if way in plain else "-" if place == 0 else (0, (5, 1.2))
-        axes.plot(x, y, style, color=colour, marker=MARKERS[place % 2], ms=4.5, lw=1.4, label=way, zorder=3)
+        axes.plot(
+            x, y, ls=style, color=colour, marker=MARKERS[place % 2], ms=4.5, lw=1.4, label=way, zorder=3
+        )
         low, high = [100 * one.low for one in found.values()], [100 * one.high for one in found.values()]
         axes.vlines(x, low, high, color=colour, lw=0.9, zorder=2)
     for name, level in (lines or {}).items():
