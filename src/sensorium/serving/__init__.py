@@ -2,13 +2,14 @@
 
 HTTP request ──► checked (keys, limits) ──► a model's lane (batches) ──► HTTP response
 
-    served.py       Served: checkpoints and indexes by name, each ready to be asked by many at once
-    assistant.py, space.py, predictor.py, indexes.py   one kind of them each
-    batching.py     Lane: a bounded queue, deadlines, one thread that computes what has gathered together
-    settings.py     every limit of a server
-    errors.py, api.py, routes/   the wire
-    page/           the page in a browser
+The process:      run.py (listens, drains), settings.py (every limit)
+Who may ask:      door.py (names, keys), keys.py, body.py (bytes, seconds, values), refused.py
+What comes in:    wire.py (JSON), things.py, intake.py (parts -> bytes, checked), urls.py, filters.py
+What answers:     api.py and routes/, waiting.py (no longer than a client does), jobs.py (additions), errors.py,
+                  metrics.py
+What computes:    served.py (all by name), batching.py (Lane: a bounded queue and one thread a model), opening.py;
+                  assistant.py, space.py, predictor.py, indexes.py: one kind each
+For people:       page/
 
-The event loop never decodes media and never computes: whatever takes longer than looking something up happens in the
-thread of a lane.
+The event loop never decodes media and never runs a model: that happens in the thread of a lane.
 """
