@@ -53,6 +53,7 @@ TOO_LONG = (
     "sensorium train videoprism",
     "sensorium train masked_videoprism",
     "sensorium train clip_questions",
+    "sensorium serve",
 )
 
 

@@ -38,7 +38,7 @@ def score_predictions(predictor: Predictor, data: str, limit: int | None) -> dic
         )
     quarantine = Quarantine(QUARANTINE)
     cache = FeatureCache(cache_folder() / "features")
-    what: Literal["tokens", "pooled"] = "tokens" if predictor.model.fusion.reads_tokens else "pooled"
+    what = predictor.what
     dtype: Literal["float16", "float32"] = "float16" if what == "tokens" else "float32"  # as in training
     cached: dict[str, Any] = {
         name: cache.of_samples(encoder, samples, name, what, dtype=dtype, quarantine=quarantine)

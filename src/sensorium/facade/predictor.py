@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tqdm import tqdm
@@ -96,6 +96,12 @@ class Predictor:
                 yield from self._answered(some, quarantine)
                 bar.update(len(some))
 
+    @property
+    def what(self) -> Literal["tokens", "pooled"]:
+        """Which Features of an encoder it reads."""
+        joins = isinstance(self.model, FusionNetwork) and self.model.fusion.reads_tokens
+        return "tokens" if joins else "pooled"
+
     def space(self) -> SharedSpace | None:
         """The one encoder of a network that joins nothing (ViT), or the space that prompts were learned in.
 
@@ -157,10 +163,7 @@ class Predictor:
         here = torch.tensor(present, dtype=torch.bool)
         if not media:
             return Column(self.columns[name], {}, here)
-        joins = isinstance(self.model, FusionNetwork) and self.model.fusion.reads_tokens
-        return Column(
-            self.columns[name], encoder.encode(media, ENCODED, what="tokens" if joins else "pooled"), here
-        )
+        return Column(self.columns[name], encoder.encode(media, ENCODED, what=self.what), here)
 
     def _media(self, name: str, sample: Sample, quarantine: Quarantine | None) -> Media | None:
         declared = sample.modality.get(name, self.columns[name])

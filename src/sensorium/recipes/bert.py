@@ -48,7 +48,8 @@ def bert(
         group, linear      39.6 (34.8 … 44.4)   untrained 31.6                 gain +8.1 (4.0 … 12.1)
         group, nearest     49.5 (44.3 … 54.9)   untrained 50.2                 gain -0.7 (-3.9 … 2.5): not shown
 
-    Whether one text follows the other is not learned for 1,300 steps (its loss stays at log 2), and then within a few hundred.
+    Whether one text follows the other is not learned for 1,300 steps (its loss stays at log 2), and then within a few
+    hundred.
 
     Args:
         folder: Where the run is written.

@@ -45,8 +45,8 @@ def vit(
         linear probe    41.8 (39.3 … 44.3)   untrained 43.3   gain -1.4 (-4.2 … 1.4)
         nearest ten     42.5 (39.7 … 45.2)   untrained 35.7   gain +6.8 (3.8 … 9.6)
 
-    A ViT from random weights has hardly begun to learn in that: the neighbours of a drawing are of its group more often,
-    but a linear probe of the class token was *not* shown to gain, after two epochs (+0.4, -2.2 … 3.1) as little as now.
+    A ViT from random weights has hardly begun to learn in that: a drawing's neighbours are of its group more often, but
+    a linear probe of the class token was *not* shown to gain, after two epochs (+0.4, -2.2 … 3.1) as little as now.
 
     Args:
         folder: Where the run is written.
