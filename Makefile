@@ -10,8 +10,10 @@ READY := $(VENV)/.ready
 quickstart: $(READY)
 	$(BIN)/sensorium quickstart
 
+# Two processes of one thread each, a file of tests in one of them: some of them need 8 GB.
+WORKERS ?= 2
 test: $(READY) weights
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
