@@ -16,6 +16,8 @@ import pytest
 from live import live
 from tiny_served import png, wav
 
+from sensorium.media import Source
+from sensorium.serving import assistant
 from sensorium.serving.api import create_app
 from sensorium.serving.settings import Settings
 
@@ -113,3 +115,21 @@ def test_requests_leave_nothing_behind(app):
     assert after["files"] <= before["files"] + 2, (before, after)
     assert after["tasks"] <= before["tasks"], (before, after)
     assert after["threads"] <= before["threads"] + 2, (before, after)
+
+
+def test_conversations_about_new_pictures_add_no_more_than_what_is_remembered(served, monkeypatch):
+    monkeypatch.setattr(assistant, "REMEMBERED", 50_000)
+
+    async def counts() -> list[int]:
+        found = []
+        for number in range(180):
+            image = {"type": "image", "image": Source("image", data=png("red", number))}
+            asked = [{"role": "user", "content": [image, {"type": "text", "text": "what?"}]}]
+            await served.assistant(None).chat(asked, max_tokens=1)
+            if number % 60 == 59:
+                gc.collect()
+                found.append(len(gc.get_objects()))
+        return found
+
+    _, early, late = asyncio.run(counts())
+    assert abs(late - early) < 30  # of 60 conversations, each of which is remembered as two
