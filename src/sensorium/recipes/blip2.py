@@ -57,8 +57,8 @@ def blip2(
     Command: sensorium train blip2
              sensorium train blip2 --stage-1-steps 600 --size 160
     Hardware and time: 2 CPU cores, about a second a step; the encoder's features are computed once.
-    Expected: after 300 steps 41.7 % of held-out tokens (38.6 to 44.4; with another's picture 33.4), after stage 1 as many
-    (41.9); see docs/pretraining.md.
+    Expected: after 300 steps 41.7 % of held-out tokens (38.6 to 44.4; with another's picture 33.4), after stage 1 as
+    many (41.9); see docs/pretraining.md.
 
     Args:
         data: A JSON or JSONL file of conversations; None: captions of bundled pictures.
