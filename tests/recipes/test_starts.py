@@ -128,3 +128,9 @@ def test_the_table_reads_what_was_trained(tmp_path, monkeypatch, capsys):
 def test_a_finished_run_is_read(tmp_path):
     (tmp_path / "starts.json").write_text(json.dumps({"right": [1], "learned": 3}))
     assert starts_table.trained("full", 2, tmp_path) == {"right": [1], "learned": 3}
+
+
+def test_a_space_that_is_not_there_is_told_before_anything_is_trained(tmp_path):
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        starts_table.compare_starts(tmp_path / "runs", space=tmp_path / "none")
+    assert not (tmp_path / "runs").exists()

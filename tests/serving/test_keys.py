@@ -71,3 +71,8 @@ def test_keys_are_read_from_bearers_and_from_what_browsers_send(header, key):
 def test_settings_that_make_no_sense_are_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
         Settings(**wrong)
+
+
+def test_a_file_that_is_not_there_is_told_with_what_to_type(tmp_path):
+    with pytest.raises(ValueError, match="no such file; make a key"):
+        keys.read_hashes(tmp_path / "none")

@@ -20,6 +20,7 @@ from sensorium.evaluation.generated import Measured
 from sensorium.evaluation.repeats import Estimate, estimate
 from sensorium.recipes.starts import ANSWERS, SPACED, UNTRAINED, Way, starts
 from sensorium.recipes.starts_data import Column
+from sensorium.training.checkpoint import find
 from sensorium.training.history import write_text
 from sensorium.training.loop import fit
 from sensorium.training.optim import trainable
@@ -72,10 +73,12 @@ def compare_starts(
 
     ways: all when none is named; those that start from a space are left out without one
 
-    What was trained before is read again. Raises ValueError for a way that there is not.
+    What was trained before is read again. Raises ValueError for a way that there is not, and a folder without a space.
     """
     if strange := [way for way in ways if way not in WAYS]:
         raise ValueError(f"--ways {' '.join(strange)}: expected some of {', '.join(WAYS)}")
+    if space is not None:
+        find(space)  # a wrong folder is told before anything is trained
     chosen = [way for way in WAYS if (way in ways if ways else space is not None or way not in SPACED)]
     if REFERENCE not in chosen:
         chosen.insert(0, REFERENCE)

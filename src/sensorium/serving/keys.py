@@ -29,8 +29,10 @@ def hashed(key: str) -> str:
 def read_hashes(file: Path) -> frozenset[str]:
     """The hashes of a file: a line "sha256:…" a key; what follows "#" is for who reads it.
 
-    Raises ValueError for a line that is something else (a key, say), and for a file without any.
+    Raises ValueError for a line that is something else (a key, say), for a file without any, and for none.
     """
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file; make a key, and the line for one: sensorium serve --new-key")
     hashes = set()
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         entry = line.partition("#")[0].strip()
