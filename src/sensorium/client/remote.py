@@ -1,9 +1,4 @@
-"""A server's models and indexes from another process or machine, with the methods that `sensorium.load` gives here.
-
-Client(url).ask(…) ──httpx──► POST /v1/chat/completions ──► str | pieces
-
-Needs neither torch nor the models: only the bytes of media travel. Any OpenAI client works, too (docs/serving.md).
-"""
+"""`Client`: a server's models and indexes, with the methods that `sensorium.load` gives here."""
 
 from __future__ import annotations
 
@@ -12,48 +7,18 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import numpy as np
 
-MEDIA = ("image", "audio", "video")
-Given = str | bytes | os.PathLike  # words (text), or media: a path, or the bytes of a file
+from sensorium.client.answers import RemoteHit, RemotePrediction, ServerError, error_of, reaching
+from sensorium.client.chat import RemoteChat
+from sensorium.client.content import Given, bytes_of, content_of, message_of, parts_of, thing_of, uri_of
+
 AT_ONCE = 32  # things, or rows of an addition, that travel in one request
-
-
-class ServerError(ValueError):
-    """What the server answered instead. status: of HTTP, 0 where there was no answer; retry_after: seconds."""
-
-    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.status, self.retry_after = status, retry_after
-
-
-@dataclass(frozen=True)
-class RemoteHit:
-    """One answer of a search: as `retrieval.index.Hit`, but for the path, which is the server's own affair."""
-
-    id: str
-    score: float
-    modality: str
-    caption: str
-    fields: Mapping[str, Any]
-    thumbnail_url: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class RemotePrediction:
-    """What a fusion network says of a row: as `facade.Prediction`."""
-
-    answers: Mapping[str, Any]
-    probabilities: Mapping[str, Mapping[str, float]]
-    seen: tuple[str, ...]
-    gates: Mapping[str, float] | None = None
+HIT = ("id", "score", "modality", "caption", "fields")
 
 
 class Client:
@@ -131,7 +96,7 @@ class Client:
         """
         asked = {
             "role": "user",
-            "content": _parts(question, image=image, audio=audio, video=video, state=state),
+            "content": parts_of(question, image=image, audio=audio, video=video, state=state),
         }
         messages = [asked] if system is None else [{"role": "system", "content": system}, asked]
         return self._answered(messages, stream, model, decoding)
@@ -152,7 +117,7 @@ class Client:
         """
         if messages is None:
             return RemoteChat(self, system, model, decoding)
-        told = [_message(message) for message in messages]
+        told = [message_of(message) for message in messages]
         if system is not None:
             told = [{"role": "system", "content": system}, *told]
         return self._answered(told, stream, model, decoding)
@@ -166,7 +131,7 @@ class Client:
     def transcribe(self, audio: Given, model: str | None = None) -> str:
         """What is said in a recording."""
         form = {} if model is None else {"model": model}
-        files = {"file": ("recording", _bytes(audio), "application/octet-stream")}
+        files = {"file": ("recording", bytes_of(audio), "application/octet-stream")}
         return self._json("POST", "/v1/audio/transcriptions", data=form, files=files)["text"]
 
     # ---- shared spaces and fusion networks ------------------------------------------------------------------
@@ -174,7 +139,7 @@ class Client:
     def embed(self, modality: str, media: Sequence[Given], model: str | None = None) -> np.ndarray:
         """N media of one modality -> float32[N, D] of unit length, as `SharedSpace.embed`."""
         rows: list[np.ndarray] = []
-        for things in _chunks([_thing(modality, item) for item in media]):
+        for things in _chunks([thing_of(modality, item) for item in media]):
             asked = _without_none(model=model, input=things, encoding_format="base64")
             found = self._json("POST", "/v1/embeddings", json=asked)["data"]
             rows += [np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in found]
@@ -196,7 +161,7 @@ class Client:
     ) -> list[Mapping[str, float]]:
         """Zero-shot: a probability a label, for each of the media, as `SharedSpace.classify`."""
         found: list[Mapping[str, float]] = []
-        for things in _chunks([_thing(modality, item) for item in media]):
+        for things in _chunks([thing_of(modality, item) for item in media]):
             asked = _without_none(model=model, input=things, labels=list(labels), templates=list(templates))
             found += [
                 one["scores"]["label"] for one in self._json("POST", "/v1/classify", json=asked)["data"]
@@ -216,7 +181,8 @@ class Client:
         found: list[RemotePrediction] = []
         for some in _chunks(list(rows)):
             told = [
-                {n: _content(columns[n], item) for n, item in row.items() if item is not None} for row in some
+                {n: content_of(columns[n], item) for n, item in row.items() if item is not None}
+                for row in some
             ]
             for one in self._json("POST", "/v1/classify", json=_without_none(model=model, input=told))[
                 "data"
@@ -260,10 +226,10 @@ class Client:
             where=where,
             top_k=top_k,
             modality=modality if modality is None or isinstance(modality, str) else list(modality),
-            **{name: None if item is None else _uri(item) for name, item in media.items()},
+            **{name: None if item is None else uri_of(item) for name, item in media.items()},
         )
         found = self._json("POST", "/v1/search", json=asked)["data"]
-        return [RemoteHit(**{k: h[k] for k in _HIT}, thumbnail_url=self._at(h["thumbnail"])) for h in found]
+        return [RemoteHit(**{k: h[k] for k in HIT}, thumbnail_url=self._at(h["thumbnail"])) for h in found]
 
     def add(
         self,
@@ -278,7 +244,7 @@ class Client:
         at = f"/v1/index/{quote(self._index(index), safe='')}"
         total: dict[str, Any] = {"added": 0, "known": 0, "bad": 0, "reasons": {}}
         for start in range(0, len(rows), AT_ONCE):
-            some = [{k: _content(k, v) for k, v in row.items()} for row in rows[start : start + AT_ONCE]]
+            some = [{k: content_of(k, v) for k, v in row.items()} for row in rows[start : start + AT_ONCE]]
             job = self._json("POST", f"{at}/rows", json={"rows": some})
             while job["state"] == "running":
                 time.sleep(0.1)
@@ -323,12 +289,12 @@ class Client:
     def _pieces(self, asked: Mapping[str, Any]) -> Iterator[str]:
         """The pieces of a stream of server-sent events. Closing the iterator stops the answer at the server."""
         with (
-            _reaching(self.url),
+            reaching(self.url),
             self._http.stream("POST", "/v1/chat/completions", json=asked) as response,
         ):
             if response.is_error:
                 response.read()
-                raise _error(response)
+                raise error_of(response)
             for line in response.iter_lines():
                 if not line.startswith("data: ") or line == "data: [DONE]":
                     continue
@@ -344,11 +310,11 @@ class Client:
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         for attempt in range(self.retries + 1):
-            with _reaching(self.url):
+            with reaching(self.url):
                 response = self._http.request(method, path, **content)
             if not response.is_error:
                 return response
-            error = _error(response)
+            error = error_of(response)
             if response.status_code != 429 or attempt == self.retries:
                 raise error
             time.sleep(1.0 if error.retry_after is None else error.retry_after)
@@ -358,106 +324,6 @@ class Client:
         return None if path is None else f"{self.url}{path}"
 
 
-class RemoteChat:
-    """A conversation with a served language model, as `facade.Chat`; a turn that fails leaves it as it was."""
-
-    def __init__(
-        self, client: Client, system: str | None, model: str | None, decoding: Mapping[str, Any]
-    ) -> None:
-        self.client, self.model, self.decoding = client, model, decoding
-        self._system = [] if system is None else [{"role": "system", "content": system}]
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self.messages: list[dict[str, Any]] = list(self._system)
-
-    def say(
-        self,
-        text: str,
-        *,
-        image: Any = None,
-        audio: Any = None,
-        video: Any = None,
-        state: Any = None,
-        stream: bool = False,
-        **decoding: Any,
-    ) -> Any:
-        """The reply, whole or in pieces. A stream that is closed early leaves what was given out until then."""
-        asked = {"role": "user", "content": _parts(text, image=image, audio=audio, video=video, state=state)}
-        options = {**self.decoding, **decoding, "model": self.model}
-        pieces = self._answered(asked, options)
-        return pieces if stream else "".join(pieces)
-
-    def _answered(self, asked: dict[str, Any], options: Mapping[str, Any]) -> Iterator[str]:
-        given = ""
-        try:
-            for piece in self.client.chat([*self.messages, asked], stream=True, **options):
-                given += piece
-                yield piece
-        except (KeyboardInterrupt, GeneratorExit):
-            if given:
-                self._keep(asked, given)
-            raise
-        self._keep(asked, given)
-
-    def _keep(self, asked: dict[str, Any], answer: str) -> None:
-        self.messages += [asked, {"role": "assistant", "content": answer}]
-
-
-_HIT = ("id", "score", "modality", "caption", "fields")
-
-
-def _parts(text: str, **media: Any) -> list[dict[str, Any]]:
-    """A question and what it is about, as parts of a message: media first."""
-    parts = []
-    for modality, given in media.items():
-        one_state = modality == "state" and given is not None and not isinstance(given[0], list | tuple)
-        items = (
-            [] if given is None else given if isinstance(given, list | tuple) and not one_state else [given]
-        )
-        parts += [_part(modality, item) for item in items]
-    return [*parts, {"type": "text", "text": text}]
-
-
-def _part(modality: str, item: Any) -> dict[str, Any]:
-    if modality == "state":
-        return {"type": "state", "state": [float(number) for number in item]}
-    return {"type": f"{modality}_url", f"{modality}_url": {"url": _uri(item)}}
-
-
-def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message of the conversation format as the server takes it; parts in its own format stay as they are."""
-    content = message.get("content")
-    if not isinstance(content, list):
-        return dict(message)
-    parts = [
-        _part(part["type"], part[part["type"]]) if part.get("type") in (*MEDIA, "state") else part
-        for part in content
-    ]
-    return {**message, "content": parts}
-
-
-def _thing(modality: str, item: Given) -> Any:
-    return item if modality == "text" else {modality: _uri(item)}
-
-
-def _content(modality: str, item: Any) -> Any:
-    """What stands in a row: media travel, everything else as it is."""
-    return _uri(item) if modality in MEDIA else item
-
-
-def _uri(item: Given) -> str:
-    """Media as a data URI; what they are the server reads from the bytes. One that is a data URI stays."""
-    if isinstance(item, str) and item[:5] == "data:":
-        return item
-    return "data:application/octet-stream;base64," + base64.b64encode(_bytes(item)).decode()
-
-
-def _bytes(item: Given) -> bytes:
-    return item if isinstance(item, bytes) else Path(item).expanduser().read_bytes()
-
-
 def _chunks(items: list[Any]) -> Iterator[list[Any]]:
     for start in range(0, len(items), AT_ONCE):
         yield items[start : start + AT_ONCE]
@@ -465,24 +331,3 @@ def _chunks(items: list[Any]) -> Iterator[list[Any]]:
 
 def _without_none(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _error(response: httpx.Response) -> ServerError:
-    try:
-        message = response.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        message = f"{response.status_code} {response.reason_phrase} from {response.url}"
-    wait = response.headers.get("Retry-After", "")
-    return ServerError(response.status_code, message, float(wait) if wait.isdigit() else None)
-
-
-@contextmanager
-def _reaching(url: str) -> Iterator[None]:
-    try:
-        yield
-    except httpx.TimeoutException as error:
-        raise ServerError(0, f"{url}: no answer in time") from error
-    except httpx.TransportError as error:
-        raise ServerError(
-            0, f"{url}: cannot be reached ({error}); start a server: sensorium serve CHECKPOINT"
-        ) from error
