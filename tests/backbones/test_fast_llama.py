@@ -93,6 +93,18 @@ def test_lora_is_merged_and_the_backbone_keeps_its_adapters():
     assert any(".lora_" in name for name, _ in backbone.lm.named_parameters())
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@torch.no_grad()
+def test_the_likeliest_token_is_that_of_the_logits(precision, monkeypatch):
+    fast = FastLlama(backbone_of(), precision)
+    hidden = fast(fast.embed(torch.randint(0, 96, (1, 40))))[0]
+    expected = fast.logits(hidden).argmax(-1).tolist()
+    for _ in range(2):
+        assert [fast.likeliest(one).item() for one in hidden.split(1)] == expected
+        assert fast.likeliest(hidden).tolist() == expected
+        monkeypatch.setattr("sensorium.backbones.screened_head.MOST", 0)  # all logits after all
+
+
 @pytest.mark.parametrize(("precision", "least"), [("bf16", 0.9995), ("int8", 0.999), ("int4", 0.9)])
 @torch.no_grad()
 def test_few_bits_keep_the_direction_of_the_logits(precision, least):

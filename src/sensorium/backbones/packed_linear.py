@@ -57,11 +57,16 @@ def _plain(weight: Tensor) -> Linear:
 
 
 def _int8(weight: Tensor) -> Linear:
-    scale = (weight.abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
-    levels = (weight / scale[:, None]).round().to(torch.int8)
-    scale = scale.bfloat16()
+    levels, scale = eight_bits(weight)
     linear = torch.ops.aten._weight_int8pack_mm.default
     return lambda rows: linear(rows, levels, scale)
+
+
+def eight_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """float32[O, I] -> levels int8[O, I] from -127 to 127, scale bfloat16[O]."""
+    scale = (weight.abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny).bfloat16()
+    levels = (weight / scale.float()[:, None]).round().clamp(-127, 127)
+    return levels.to(torch.int8), scale
 
 
 def _int4(weight: Tensor) -> Linear:

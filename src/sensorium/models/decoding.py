@@ -14,7 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sensorium.models.reading import CausalReader, EncoderDecoderReader, Reader, context_of, left_padded
+from sensorium.models.reading import (
+    CausalReader,
+    EncoderDecoderReader,
+    Reader,
+    context_of,
+    left_padded,
+    likeliest_of,
+    logits_of,
+)
 from sensorium.models.text_pieces import TextPieces
 
 MOST_BEAMS = 64  # each has keys and values of its own
@@ -181,7 +189,7 @@ def _written(
     choose, ends = Chooser(how, B), end_ids(backbone)
     alive = list(range(B))
     for number in range(most):
-        chosen = choose(reader.logits, alive)
+        chosen = choose(logits_of(reader), alive) if choose.drawn else likeliest_of(reader)
         pieces, going = [""] * B, []
         for row, id in zip(alive, chosen):
             pieces[row] = texts[row].add(id)
@@ -221,7 +229,7 @@ def room_for(backbone: Any, embeddings: Tensor, cache: Any = None) -> int | None
 
 
 class Chooser:
-    """logits float[B, V] -> a token a row. drawn: whether at random."""
+    """logits float[B, V] -> a token a row, drawn from them. drawn: whether any is; else the likeliest is taken."""
 
     def __init__(self, how: Decoding, rows: int) -> None:
         from transformers.generation import logits_process as process
@@ -244,9 +252,7 @@ class Chooser:
                 generator.manual_seed(how.seed + row)
 
     def __call__(self, logits: Tensor, rows: list[int]) -> list[int]:
-        if not self.drawn:
-            greedy: list[int] = logits.argmax(-1).tolist()
-            return greedy
+        assert self.drawn
         scores = logits.float().cpu()
         for warp in self.warpers:
             scores = warp(None, scores)

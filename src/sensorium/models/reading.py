@@ -1,7 +1,7 @@
 """How a language model reads while it writes: its input at once, then token by token, with what it remembers.
 
-causal:          embeddings ──► cache of keys and values ──► logits of the last position
-encoder-decoder: embeddings ──► encoder ──► memory; decoder with a cache of its own ──► logits
+causal:          embeddings ──► cache of keys and values ──► last state ──► logits, or the likeliest token
+encoder-decoder: embeddings ──► encoder ──► memory; decoder with a cache of its own ──► last state
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ PACE = Pace()  # of this process: it says what the machine is like, not the mode
 
 
 class Reader(Protocol):
-    """logits: float[B, V] for the token after what was read. cache: what it remembers.
+    """last: float[B, D], the state of what was read last. cache: what it remembers.
 
     joins: whether rows of another reader can join
     """
 
-    logits: Tensor
+    backbone: Any
+    last: Tensor
     cache: Any
 
     @property
@@ -37,6 +38,20 @@ class Reader(Protocol):
 
     def join(self, other: Any) -> None:
         """Go on with the rows of another reader over the same model behind these."""
+
+
+@torch.no_grad()
+def logits_of(reader: Reader) -> Tensor:
+    """float[B, V] for the token after what was read."""
+    found: Tensor = PACE.once(lambda: reader.backbone.logits(reader.last))
+    return found
+
+
+@torch.no_grad()
+def likeliest_of(reader: Reader) -> list[int]:
+    """The token with the largest logit for every row, which costs less than all logits where the model knows how."""
+    found: list[int] = PACE.once(lambda: reader.backbone.likeliest(reader.last)).tolist()
+    return found
 
 
 def context_of(backbone: Any) -> int | None:
@@ -64,26 +79,24 @@ class CausalReader:
             # What stands on padding sees itself: a row without anything to see would be nan.
             itself = torch.eye(L, dtype=torch.bool, device=mask.device)
             attend = (causal & self.mask[:, None]) | itself
-        self.logits = PACE.once(
-            lambda: backbone.logits(backbone(embeddings, attend, positions, self.cache)[:, -1].contiguous())
+        self.last: Tensor = PACE.once(
+            lambda: backbone(embeddings, attend, positions, self.cache)[:, -1].contiguous()
         )
 
     @torch.no_grad()
     def read(self, ids: list[int]) -> None:
-        embeddings = self.backbone.embed(torch.tensor(ids, device=self.logits.device)[:, None])
+        embeddings = self.backbone.embed(torch.tensor(ids, device=self.last.device)[:, None])
         attend = positions = None
         if self.mask is not None:
             positions = self.mask.sum(1, keepdim=True)
             self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], 1)
             attend = self.mask[:, None]
-        self.logits = PACE.step(
-            lambda: self.backbone.logits(self.backbone(embeddings, attend, positions, self.cache)[:, -1])
-        )
+        self.last = PACE.step(lambda: self.backbone(embeddings, attend, positions, self.cache)[:, -1])
 
     def keep(self, places: list[int]) -> None:
-        rows = torch.tensor(places, device=self.logits.device)
+        rows = torch.tensor(places, device=self.last.device)
         self.cache.batch_select_indices(rows)
-        self.logits = self.logits[rows]
+        self.last = self.last[rows]
         if self.mask is not None:
             self.mask = self.mask[rows]
             # The longest row may have left: positions that are padding in every row go with it.
@@ -110,14 +123,14 @@ class CausalReader:
         masks = [F.pad(mask, (longest - mask.shape[1], 0)) for mask in (mine, theirs)]
         _put_behind(self.cache, other.cache)
         self.mask = torch.cat(masks)
-        self.logits = torch.cat([self.logits, other.logits])
+        self.last = torch.cat([self.last, other.last])
 
     def _real(self) -> Tensor:
         """bool[B, P], the positions that are no padding."""
         if self.mask is not None:
             return self.mask
         return torch.ones(
-            len(self.logits), self.cache.get_seq_length(), dtype=torch.bool, device=self.logits.device
+            len(self.last), self.cache.get_seq_length(), dtype=torch.bool, device=self.last.device
         )
 
 
@@ -135,22 +148,20 @@ class EncoderDecoderReader:
         self.cache = None
         self.remembered = EncoderDecoderCache(DynamicCache(), DynamicCache())
         self.memory = PACE.once(lambda: backbone.encode(embeddings, mask))
-        self.logits: Tensor = torch.empty(0)
+        self.last: Tensor = torch.empty(0)
         self.read([backbone.start_id] * len(embeddings))
 
     @torch.no_grad()
     def read(self, ids: list[int]) -> None:
         tokens = torch.tensor(ids, device=self.memory.device)[:, None]
-        self.logits = PACE.step(
-            lambda: self.backbone.logits(
-                self.backbone.decode(self.memory, self.mask, tokens, cache=self.remembered)[:, -1]
-            )
+        self.last = PACE.step(
+            lambda: self.backbone.decode(self.memory, self.mask, tokens, cache=self.remembered)[:, -1]
         )
 
     def keep(self, places: list[int]) -> None:
         rows = torch.tensor(places, device=self.memory.device)
         self.remembered.batch_select_indices(rows)
-        self.memory, self.logits = self.memory[rows], self.logits[rows]
+        self.memory, self.last = self.memory[rows], self.last[rows]
         if self.mask is not None:
             self.mask = self.mask[rows]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sensorium.models.decoding import Chooser, Decoding, DecodingError, end_ids, room_for
-from sensorium.models.reading import CausalReader, EncoderDecoderReader, Reader
+from sensorium.models.reading import CausalReader, EncoderDecoderReader, Reader, likeliest_of, logits_of
 from sensorium.models.text_pieces import TextPieces
 
 ALIKE = 0.75  # prompts are read together when the shortest has this share of the longest: padding costs as words do
@@ -118,12 +118,15 @@ class RowDecoder:
         self._fresh = []
         if self._reader is None:
             return []
-        logits = self._reader.logits
-        likeliest = logits.argmax(-1).tolist()
-        self._chosen = [
-            row.choose(logits[place : place + 1], [0])[0] if row.choose.drawn else likeliest[place]
-            for place, row in enumerate(self.rows)
-        ]
+        if any(row.choose.drawn for row in self.rows):
+            logits = logits_of(self._reader)
+            likeliest = logits.argmax(-1).tolist()
+            self._chosen = [
+                row.choose(logits[place : place + 1], [0])[0] if row.choose.drawn else likeliest[place]
+                for place, row in enumerate(self.rows)
+            ]
+        else:
+            self._chosen = likeliest_of(self._reader)
         written = [(row, row.write(id, self.ends)) for row, id in zip(self.rows, self._chosen)]
         self._keep([place for place, row in enumerate(self.rows) if row.ended is None])
         return written
