@@ -6,7 +6,7 @@ import torch
 from small_model import model_of
 
 from sensorium.data.conversation import ConversationError
-from sensorium.facade import Assistant
+from sensorium.facade import Assistant, prompt
 from sensorium.media import Audio, MediaError
 from sensorium.models.decoding import DecodingError
 
@@ -91,6 +91,39 @@ def test_a_chat_encodes_a_picture_once(assistant, pictures):
     chat.say("two?", image=pictures[0])
     chat.say("three?", image=pictures[1])
     assert encoder.calls - calls == 2
+
+
+def test_media_of_many_conversations_are_read_in_batches(assistant, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(prompt, "TOGETHER", 3)
+    encoder, (one, two), shades = assistant.model.encoders["image"], pictures, []
+    for shade in (10, 70, 200):
+        shades.append(np.full((6, 6, 3), shade, np.uint8))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG but not really")
+
+    def about(*images) -> list:
+        parts = [{"type": "image", "image": image} for image in images]
+        return [{"role": "user", "content": [*parts, {"type": "text", "text": "what?"}]}]
+
+    asked = [
+        about(one),
+        about(two, broken),
+        about(one, shades[0]),
+        about(shades[1]),
+        about(shades[2], shades[2]),
+    ]
+    alone = [assistant.prompt(messages) for place, messages in enumerate(asked) if place != 1]
+    seen, calls = {}, encoder.calls
+    assistant.look(asked, seen)
+    assert encoder.calls - calls == 2  # of 3 and of 2
+    assert len(seen) == 5
+    together = [assistant.prompt(messages, seen) for place, messages in enumerate(asked) if place != 1]
+    assert encoder.calls - calls == 2
+    for lone, shared in zip(alone, together, strict=True):
+        assert lone.keys == shared.keys
+        torch.testing.assert_close(lone.embeddings, shared.embeddings, atol=1e-6, rtol=1e-5)
+    with pytest.raises(MediaError, match=r"broken\.png"):
+        assistant.prompt(asked[1], seen)
 
 
 def test_a_failed_turn_leaves_the_chat_as_it_was(any_assistant, pictures, tmp_path):

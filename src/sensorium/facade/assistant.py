@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, Literal, overload
 
@@ -161,6 +161,7 @@ class Assistant:
             raise ValueError(f"batch_size={batch_size}; expected at least 1")
         how = self.decoding(**decoding)
         seen: Seen = {}
+        self.look(conversations, seen)
         prompts = [self.prompt(messages, seen) for messages in conversations]
         order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
         texts = [""] * len(prompts)
@@ -184,6 +185,10 @@ class Assistant:
                 f"sensorium ask {self.source or 'FOLDER'} '…' --complete"
             )
         return self._prompt_of(messages, {} if seen is None else seen)
+
+    def look(self, conversations: Iterable[Messages], seen: Seen) -> None:
+        """Read the media of many conversations ahead, in batches; their prompts then find them in `seen`."""
+        self._prompt_of.look(conversations, seen)
 
     def _plain(self, text: str) -> Prompt:
         """A text as the tokenizer reads it. Where one token begins and ends texts (GPT-2), it stands in front."""

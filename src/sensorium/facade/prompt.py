@@ -5,7 +5,8 @@ messages ──► turns ──► media decoded, encoded, projected, each once 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import contextlib
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from sensorium.data.conversation import ConversationError, Medium, Renderer, Turn, parse
 from sensorium.data.templates import READ_AND_ANSWER
-from sensorium.media import Source, content_key
+from sensorium.media import MediaError, Source, bytes_held, content_key
 from sensorium.models.multimodal_lm import MultimodalLM
 from sensorium.models.reading import context_of
 
@@ -44,6 +45,8 @@ class Prompt:
     def __len__(self) -> int:
         return len(self.keys)
 
+
+TOGETHER, HELD = 32, 2**27  # media that are encoded at a time, and the decoded bytes that are held for it
 
 Seen = dict[tuple[str, str], Projected]  # by encoder's name and content: what was projected already
 
@@ -94,7 +97,33 @@ class PromptReader:
         seen.update(fresh)
         return Prompt(embeddings[None], tuple(keys))
 
+    def look(self, conversations: Iterable[Messages], seen: Seen) -> None:
+        """Read the media of many conversations ahead, those of an encoder in batches: prompts then find them in `seen`.
+
+        What cannot be read is passed over, and told by the prompt of its own conversation.
+        """
+        new: dict[tuple[str, str], Any] = {}
+        for messages in conversations:
+            with contextlib.suppress(ConversationError, MediaError):
+                for part in [
+                    part for turn in parse(messages) for part in turn.parts if isinstance(part, Medium)
+                ]:
+                    key = self._key(part)
+                    if key not in seen and key not in new:
+                        new[key] = _decoded(part.media)
+            if len(new) >= TOGETHER or sum(map(bytes_held, new.values())) >= HELD:
+                self._project(new, seen)
+                new = {}
+        self._project(new, seen)
+
     def _read(self, part: Medium, seen: Seen) -> Medium:
+        key = self._key(part)
+        if key not in seen:
+            self._project({key: _decoded(part.media)}, seen)
+        return replace(part, media=seen[key])
+
+    def _key(self, part: Medium) -> tuple[str, str]:
+        """Its encoder's name, and its content. Raises ConversationError where no encoder reads it."""
         if part.name not in self.model.encoders:
             known = ", ".join(["text", *self.model.encoders])
             raise ConversationError(f"this model has no encoder for {part.name}; it takes {known}")
@@ -103,11 +132,18 @@ class PromptReader:
             raise ConversationError(
                 f"the encoder {part.name!r} takes {encoder.modality}; got {part.modality}"
             )
-        media = part.media
-        key = media.key() if isinstance(media, Source) else content_key(media)
-        if (part.name, key) not in seen:
-            decoded = media.decode() if isinstance(media, Source) else media
+        return part.name, part.media.key() if isinstance(part.media, Source) else content_key(part.media)
+
+    def _project(self, media: Mapping[tuple[str, str], Any], seen: Seen) -> None:
+        """Decoded media by encoder's name and content -> into `seen`."""
+        for name in dict.fromkeys(name for name, _ in media):
+            keys = [key for key in media if key[0] == name]
+            encoder: Any = self.model.encoders[name]
             with torch.no_grad():
-                features = self.model.features(part.name, encoder.encode([decoded]))
-            seen[part.name, key] = Projected(f"{part.name} {key}", features.tokens[0][features.mask[0]])
-        return replace(part, media=seen[part.name, key])
+                features = self.model.features(name, encoder.encode([media[key] for key in keys]))
+            for row, key in enumerate(keys):
+                seen[key] = Projected(" ".join(key), features.tokens[row][features.mask[row]])
+
+
+def _decoded(media: Any) -> Any:
+    return media.decode() if isinstance(media, Source) else media

@@ -5,7 +5,7 @@ path | bytes -> Source -> Media (text str, image uint8[H, W, 3], Audio, Video, s
 
 from sensorium.media.limits import LIMITS, Limits
 from sensorium.media.source import Source, content_key, modality_of
-from sensorium.media.types import MODALITIES, Audio, Image, Media, MediaError, State, Text, Video
+from sensorium.media.types import MODALITIES, Audio, Image, Media, MediaError, State, Text, Video, bytes_held
 
 __all__ = [
     "LIMITS",
@@ -19,6 +19,7 @@ __all__ = [
     "State",
     "Text",
     "Video",
+    "bytes_held",
     "content_key",
     "modality_of",
 ]

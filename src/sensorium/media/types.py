@@ -50,3 +50,12 @@ class MediaError(ValueError):
 
     def __reduce__(self) -> tuple:  # loader workers send errors between processes
         return type(self), (self.file, self.got, self.accepted)
+
+
+def bytes_held(media: Media) -> int:
+    """The bytes of memory that a decoded medium takes."""
+    if isinstance(media, Audio):
+        return media.samples.nbytes
+    if isinstance(media, Video):
+        return media.frames.nbytes
+    return media.nbytes if isinstance(media, np.ndarray) else len(media)

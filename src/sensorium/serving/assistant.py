@@ -110,6 +110,7 @@ class ServedAssistant:
         ready: deque[tuple[Answer, Prompt]] = deque()  # read, and waiting for a place
         writing: dict[Row, Answer] = {}
         while tickets or ready or writing:
+            self.assistant.look([ticket.job.messages for ticket in tickets if not ticket.gone], self._seen)
             ready += [made for ticket in tickets if (made := self._begun(ticket)) is not None]
             ready = deque(one for one in ready if not one[0].over())
             decoder.leave([row for row, answer in writing.items() if answer.over()])

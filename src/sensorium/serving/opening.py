@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-import numpy as np
-
-from sensorium.media import Audio, Limits, Media, Source, Video
+from sensorium.media import Limits, Media, Source, bytes_held
 
 HELD = 2**27  # bytes of decoded media that are held at a time: 128 MB
 
@@ -17,22 +14,13 @@ def opened(item: Source | Media, limits: Limits) -> Media:
     return item.decode(limits=limits) if isinstance(item, Source) else item
 
 
-def held(medium: Any) -> int:
-    """The bytes that a decoded medium takes."""
-    if isinstance(medium, Audio):
-        return medium.samples.nbytes
-    if isinstance(medium, Video):
-        return medium.frames.nbytes
-    return medium.nbytes if isinstance(medium, np.ndarray) else len(medium)
-
-
 def portions(media: Iterable[Media]) -> Iterator[list[Media]]:
     """The media in lists that hold little more than `HELD` bytes; each is decoded when its list is made."""
     portion: list[Media] = []
     size = 0
     for medium in media:
         portion.append(medium)
-        size += held(medium)
+        size += bytes_held(medium)
         if size >= HELD:
             yield portion
             portion, size = [], 0
