@@ -11,60 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sensorium.backbones.key_values import KeyValues
 from sensorium.backbones.packed_linear import Linear, dtype_of, pack
 from sensorium.backbones.screened_head import ScreenedHead
-
-ROOM = 256  # positions by which the buffers grow
-
-
-class KeyValues:
-    """The keys and values of P positions of every layer, in buffers that grow in steps.
-
-    Has the faces of a `transformers` cache that decoding uses: `get_seq_length`, `crop`, `batch_select_indices`; and
-    those that rows need to join a batch.
-    """
-
-    def __init__(self, layers: int) -> None:
-        self.length = 0
-        self.buffers: list[Tensor] = []  # one a layer, keys before values: float32[2, B, G, room, E]
-        self.layers = layers
-
-    def get_seq_length(self) -> int:
-        return self.length
-
-    def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last positions; their number is negative, as `transformers` wants it."""
-        assert -self.length <= tokens_to_remove <= 0
-        self.length += tokens_to_remove
-
-    def batch_select_indices(self, rows: Tensor) -> None:
-        self.buffers = [buffer[:, rows] for buffer in self.buffers]
-
-    def move(self, places: int) -> None:
-        """Positions move to the right, zeros coming before them; a negative number drops as many from the left."""
-        self.buffers = [
-            F.pad(buffer[..., : self.length, :], (0, 0, places, 0)) for buffer in self.buffers if places
-        ] or self.buffers
-        self.length += places
-
-    def put_behind(self, other: KeyValues) -> None:
-        """The rows of another cache of as many positions go behind these."""
-        assert self.length == other.length
-        self.buffers = [
-            torch.cat([one[..., : self.length, :], more[..., : self.length, :]], 1)
-            for one, more in zip(self.buffers, other.buffers, strict=True)
-        ]
-
-    def make_room(self, rows: int, heads: int, more: int, channels: int) -> None:
-        """For `more` positions behind those that are there."""
-        room = self.buffers[0].shape[3] if self.buffers else 0
-        if self.length + more <= room:
-            return
-        wanted = -(-max(self.length + more, room * 3 // 2) // ROOM) * ROOM
-        grown = [torch.empty(2, rows, heads, wanted, channels) for _ in range(self.layers)]
-        for fresh, old in zip(grown, self.buffers):
-            fresh[..., : self.length, :] = old[..., : self.length, :]
-        self.buffers = grown
 
 
 class _Layer:
@@ -196,13 +145,12 @@ class FastLlama:
         causal = attend is None and L > 1
 
         x = embeddings.float().reshape(B * L, D)
-        for layer, buffer in zip(self.layers, cache.buffers):
+        for number, layer in enumerate(self.layers):
             qkv = layer.qkv(layer.before_attention(x)).float()
             pairs = torch.view_as_complex(qkv.view(B * L, H + 2 * G, E // 2, 2))
             pairs[:, : H + G].mul_(turn_R1C)  # turns queries and keys where they are, in qkv
             q, kv = qkv.split((H * E, 2 * G * E), 1)
-            buffer[:, :, :, P : P + L] = kv.view(B, L, 2, G, E).permute(2, 0, 3, 1, 4)
-            keys, values = buffer[:, :, :, : P + L].unbind(0)
+            keys, values = cache.write(number, kv.view(B, L, 2, G, E).permute(2, 0, 3, 1, 4))
             if L == 1:  # the queries that share a key stand as its rows: [B, G, H / G, E]
                 heard = F.scaled_dot_product_attention(q.view(B, G, H // G, E), keys, values, attn_mask=mask)
             else:

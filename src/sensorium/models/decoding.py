@@ -22,6 +22,7 @@ from sensorium.models.reading import (
     left_padded,
     likeliest_of,
     logits_of,
+    with_fewest_moves,
 )
 from sensorium.models.text_pieces import TextPieces
 
@@ -205,9 +206,9 @@ def _written(
         if not going or number + 1 == most:
             break
         if len(going) < len(alive):
-            places = [place for place, row in enumerate(alive) if row in set(going)]
+            places = with_fewest_moves([place for place, row in enumerate(alive) if row in set(going)])
             reader.keep(places)
-            chosen, alive = [chosen[place] for place in places], going
+            chosen, alive = [chosen[place] for place in places], [alive[place] for place in places]
         reader.read(chosen)
     return Decoded(
         [text.ids for text in texts], [text.text for text in texts], ended, reader.cache if B == 1 else None

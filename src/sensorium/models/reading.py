@@ -6,6 +6,7 @@ encoder-decoder: embeddings ──► encoder ──► memory; decoder with a c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -60,6 +61,16 @@ def context_of(backbone: Any) -> int | None:
         return None
     context = getattr(backbone.lm.config, "max_position_embeddings", None)
     return None if context is None else int(context)
+
+
+def with_fewest_moves(places: Sequence[int]) -> list[int]:
+    """Rows that go on, in an order in which caches move few: the last ones take the places of those that leave.
+
+    [0, 2, 3] -> [0, 3, 2]
+    """
+    stay = set(places)
+    last = [place for place in sorted(stay) if place >= len(places)]
+    return [place if place in stay else last.pop() for place in range(len(places))]
 
 
 class CausalReader:

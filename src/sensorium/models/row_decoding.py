@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from sensorium.models.decoding import Chooser, Decoding, DecodingError, end_ids, room_for
-from sensorium.models.reading import CausalReader, EncoderDecoderReader, Reader, likeliest_of, logits_of
+from sensorium.models.reading import (
+    CausalReader,
+    EncoderDecoderReader,
+    Reader,
+    likeliest_of,
+    logits_of,
+    with_fewest_moves,
+)
 from sensorium.models.text_pieces import TextPieces
 
 ALIKE = 0.75  # prompts are read together when the shortest has this share of the longest: padding costs as words do
@@ -142,6 +149,7 @@ class RowDecoder:
         if len(places) == len(self.rows):
             return
         assert not self._fresh, "rows that joined must step first"
+        places = with_fewest_moves(places)
         self.rows = [self.rows[place] for place in places]
         self._chosen = [self._chosen[place] for place in places]
         if not places:
