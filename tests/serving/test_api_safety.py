@@ -51,7 +51,7 @@ def test_our_own_mistakes_are_logged_and_not_told(of, caplog, monkeypatch):
     async def fails(*_, **__):
         raise RuntimeError("secret /home/me")
 
-    monkeypatch.setattr(served.space(), "embed", fails)
+    monkeypatch.setattr(served.space(), "counted", fails)
     told = client.post("/v1/embeddings", json={"input": "x"})
     assert error(told, 500)["code"] == "internal_error"
     assert "secret" not in told.text

@@ -47,6 +47,18 @@ def test_what_comes_within_the_budget_goes_together(held):
     assert (lane.statistics.batches, lane.statistics.jobs, lane.statistics.rows) == (1, 8, 8)
 
 
+def test_the_thread_is_woken_by_the_first_and_by_the_last_of_a_batch(monkeypatch):
+    lane = Lane("rows", each_batch(lambda jobs: jobs), most=5, wait=60.0)
+    woken, notify = [], lane._changed.notify
+    monkeypatch.setattr(lane._changed, "notify", lambda: woken.append(lane.waiting) or notify())
+
+    async def ask():
+        return await asyncio.gather(*(lane.submit(n, rows=rows) for n, rows in enumerate((1, 1, 1, 2))))
+
+    assert asyncio.run(ask()) == [0, 1, 2, 3]
+    assert woken == [1, 4]
+
+
 def test_what_comes_while_the_thread_works_goes_together_by_rows(held):
     lane = Lane("numbers", each_batch(held), most=4, wait=0.0)
 

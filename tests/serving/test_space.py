@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tiny_served import COLOURS, picture, png, wav
 
 from sensorium.media import MediaError, Source
@@ -70,6 +71,28 @@ def test_decoded_media_are_held_a_portion_at_a_time(colours, made, monkeypatch):
     vectors = asyncio.run(colours.embed("image", pictures))
     assert encoder.batches == [2, 2, 1]
     np.testing.assert_allclose(vectors, made.space.embed("image", pictures), atol=1e-6)
+
+
+def test_tokens_are_counted_for_each_request_of_a_batch(colours, made, monkeypatch):
+    words, encoder = ["red", "a blue fish", "grey"], made.space.model.encoders["text"]
+    prepared = encoder.prepare
+
+    def with_mask(texts):
+        counts = torch.tensor([len(text.split()) for text in texts])
+        return prepared(texts) | {"mask": torch.arange(8) < counts[:, None]}
+
+    monkeypatch.setattr(encoder, "prepare", with_mask)
+
+    async def ask():
+        return await asyncio.gather(
+            colours.counted("text", words[:2]),
+            colours.counted("image", [picture("red")]),
+            colours.counted("text", words[2:]),
+        )
+
+    first, shown, last = asyncio.run(ask())
+    assert (first.tokens, shown.tokens, last.tokens) == (4, 0, 1)
+    np.testing.assert_allclose(first.vectors, made.space.embed("text", words[:2]), atol=1e-6)
 
 
 def test_labels_are_told_apart_by_their_words(colours, made):

@@ -198,7 +198,9 @@ class Lane:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=f"lane {self.name}", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            # In between it waits out its budget: a change of threads for each job would cost more than many a job.
+            if len(self._waiting) == 1 or self._full():
+                self._changed.notify()
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
@@ -274,11 +276,15 @@ class Lane:
                     self._changed.wait()
                     continue
                 left = self._waiting[0].since + self.wait - time.monotonic()
-                if left <= 0 or self._draining or sum(one.rows for one in self._waiting) >= self.most:
+                if left <= 0 or self._draining or self._full():
                     self.statistics.batches += 1
                     self._noted, self._stretch = time.monotonic(), 0.0
                     return self._taken(self.most, whatever_fits=False)
                 self._changed.wait(left)
+
+    def _full(self) -> bool:
+        """Whether a batch's worth of rows waits."""
+        return sum(one.rows for one in self._waiting) >= self.most
 
     def _more(self, rows: int) -> list[Ticket]:
         with self._changed:

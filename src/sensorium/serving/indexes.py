@@ -19,7 +19,7 @@ from sensorium.retrieval.index import Added, Hit, Index
 from sensorium.retrieval.query import unit
 from sensorium.serving.batching import Gate, Lane, each_batch
 from sensorium.serving.settings import Settings
-from sensorium.serving.space import ServedSpace, deadline_in
+from sensorium.serving.space import ServedSpace, ToEmbed, deadline_in
 
 TOGETHER = 16  # rows of an add that are embedded at a time: searches come in between
 Progress = Callable[[int, int], None]  # rows that are done, of how many
@@ -87,8 +87,8 @@ class ByLane:
         vectors = []
         for start in range(0, len(media), TOGETHER):
             some = media[start : start + TOGETHER]
-            ticket = self.space.lane.put((modality, some), rows=len(some), even_if_full=True)
-            vectors.append(ticket.result.result())
+            ticket = self.space.lane.put(ToEmbed(modality, some), rows=len(some), even_if_full=True)
+            vectors.append(ticket.result.result().vectors)
             self.progress(len(some))
         return np.concatenate(vectors)
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import os
 import re
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -26,6 +27,10 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH")
 
 WATCHING = ("/healthz", "/readyz", "/metrics")  # answered to the end, and waited for by nobody
+
+# Ids of requests: random bytes of this process, then a number. Random bytes for each are a system call, at which the
+# thread that computes may take over.
+PROCESS, COUNT = os.urandom(12).hex(), itertools.count()
 
 # By status, what a refusal was for
 REFUSED = {
@@ -194,7 +199,7 @@ class Watch:
 
 def _id(given: str) -> str:
     """The caller's own, so that its log and ours can be put side by side; else a new one."""
-    return given if re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII) else f"req_{uuid.uuid4().hex}"
+    return given if re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII) else f"req_{PROCESS}{next(COUNT):08x}"
 
 
 def _route(scope: Scope) -> str:

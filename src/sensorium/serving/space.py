@@ -5,8 +5,10 @@ items of many requests ──► decoded ──► one batch a modality ──�
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,23 @@ BLANK: dict[str, Media] = {
 def deadline_in(seconds: float | None) -> float | None:
     """Seconds from now -> the time that lanes mean."""
     return None if seconds is None else time.monotonic() + seconds
+
+
+@dataclass(frozen=True)
+class ToEmbed:
+    """A job. counts: whether the tokens of its texts are wanted"""
+
+    modality: str
+    items: list[Source | str]
+    counts: bool = False
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """vectors: float32[N, D] of unit length; tokens: of texts, as the model reads them, where they were counted"""
+
+    vectors: np.ndarray
+    tokens: int = 0
 
 
 class ServedSpace:
@@ -75,18 +94,30 @@ class ServedSpace:
         Raises ValueError for a modality that the model lacks, MediaError for media that cannot be decoded, Full, Late,
         Draining.
         """
+        return (await self.counted(modality, items, seconds=seconds)).vectors
+
+    async def counted(
+        self, modality: str, items: Sequence[Source | str], *, seconds: float | None = None
+    ) -> Embedded:
+        """As `embed`, with the tokens of texts."""
         with self.gate:
-            return await self.vectors(modality, items, deadline_in(seconds))
+            return await self._submitted(modality, items, deadline_in(seconds), counts=modality == "text")
 
     async def vectors(
         self, modality: str, items: Sequence[Source | str], deadline: float | None
     ) -> np.ndarray:
         """As `embed`, for who has passed the gate already. deadline: as `time.monotonic` counts"""
+        return (await self._submitted(modality, items, deadline)).vectors
+
+    async def _submitted(
+        self, modality: str, items: Sequence[Source | str], deadline: float | None, counts: bool = False
+    ) -> Embedded:
         if modality not in self.modalities:
             raise ValueError(f"{self.name} embeds {', '.join(self.modalities)}; got {modality!r}")
         if not items:
-            return np.zeros((0, self.width), np.float32)
-        found: np.ndarray = await self.lane.submit((modality, list(items)), deadline, rows=len(items))
+            return Embedded(np.zeros((0, self.width), np.float32))
+        job = ToEmbed(modality, list(items), counts)
+        found: Embedded = await self.lane.submit(job, deadline, rows=len(items))
         return found
 
     async def classify(
@@ -119,19 +150,19 @@ class ServedSpace:
                 del self._classifiers[next(iter(self._classifiers))]
         return self._classifiers[key]
 
-    def _embedded(self, jobs: Sequence[tuple[str, list[Source | str]]]) -> list[Any]:
-        """A result a job: vectors, or the MediaError of the one whose media cannot be decoded."""
+    def _embedded(self, jobs: Sequence[ToEmbed]) -> list[Any]:
+        """A result a job: Embedded, or the MediaError of the one whose media cannot be decoded."""
         results: list[Any] = [None] * len(jobs)
         vectors: dict[int, list[np.ndarray]] = {n: [] for n in range(len(jobs))}
-        for modality in dict.fromkeys(modality for modality, _ in jobs):
+        for modality in dict.fromkeys(job.modality for job in jobs):
             owners: list[int] = []
 
             def media(modality: str = modality, owners: list[int] = owners) -> Any:
-                for n, (wanted, items) in enumerate(jobs):
-                    if wanted != modality:
+                for n, job in enumerate(jobs):
+                    if job.modality != modality:
                         continue
                     try:
-                        for item in items:
+                        for item in job.items:
                             medium = opened(item, self.settings.media)
                             owners.append(n)
                             yield medium
@@ -144,7 +175,21 @@ class ServedSpace:
                 for vector in found:
                     vectors[owners[done]].append(vector)
                     done += 1
-        return [np.stack(vectors[n]) if result is None else result for n, result in enumerate(results)]
+        tokens = self._tokens(jobs)
+        return [
+            Embedded(np.stack(vectors[n]), tokens[n]) if result is None else result
+            for n, result in enumerate(results)
+        ]
+
+    def _tokens(self, jobs: Sequence[ToEmbed]) -> list[int]:
+        """Of each job's texts, where they are to be counted. What the model cuts off does not count."""
+        texts = [text for job in jobs if job.counts for text in job.items]
+        if not texts:
+            return [0] * len(jobs)
+        encoder: Any = self.space.model.encoders[self.columns["text"]]
+        prepared = encoder.prepare(texts)
+        counts = iter(prepared["mask"].sum(1).tolist() if "mask" in prepared else [0] * len(texts))
+        return [sum(itertools.islice(counts, len(job.items))) if job.counts else 0 for job in jobs]
 
 
 def _noted(asked: list[str], texts: list[str], width: int) -> np.ndarray:

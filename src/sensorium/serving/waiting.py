@@ -37,6 +37,9 @@ async def answered(request: Request, work: Coroutine[Any, Any, Result], seconds:
 
 async def together(works: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """Their results. Where one fails the others are cancelled, and its exception is raised as it is."""
+    works = list(works)
+    if len(works) == 1:
+        return [await works[0]]
     tasks = [asyncio.create_task(work) for work in works]
     try:
         return await asyncio.gather(*tasks)

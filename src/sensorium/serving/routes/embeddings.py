@@ -19,7 +19,7 @@ from sensorium.serving.waiting import answered, together
 from sensorium.serving.wire import EmbeddingsAnswer, EmbeddingsRequest
 
 router = APIRouter(tags=["embeddings"])
-# Characters of texts, numbers of vectors: so few take less time than handing them to a thread
+# Numbers of vectors: so few are written in less time than handing them to a thread takes
 AT_ONCE = 2**11
 
 
@@ -35,12 +35,7 @@ async def embeddings(request: Request, asked: EmbeddingsRequest, here: Here) -> 
         raise invalid("dimensions", f"got {asked.dimensions}; the vectors of {model.name} have {model.width}")
 
     async def work() -> tuple[np.ndarray, int]:
-        things = await things_of(asked.input, settings)
-        found = await embedded(model, things, settings.seconds)
-        texts = [thing for _, thing in things if isinstance(thing, str)]
-        if sum(map(len, texts)) <= AT_ONCE:
-            return found, _tokens(model, texts) if texts else 0
-        return found, await asyncio.to_thread(_tokens, model, texts)
+        return await embedded(model, await things_of(asked.input, settings), settings.seconds)
 
     vectors, tokens = await answered(request, work(), settings.seconds)
     here.metrics.count(model.name, tokens)
@@ -51,29 +46,23 @@ async def embeddings(request: Request, asked: EmbeddingsRequest, here: Here) -> 
 
 async def embedded(
     model: ServedSpace, things: Sequence[tuple[str, Source | str]], seconds: float
-) -> np.ndarray:
-    """Things of any modalities -> float32[N, D], in their order; those of one modality go together."""
+) -> tuple[np.ndarray, int]:
+    """Things of any modalities -> float32[N, D], in their order, and the tokens of texts. Those of one modality go
+    together."""
     vectors = np.zeros((len(things), model.width), np.float32)
-    places = {
-        modality: [n for n, (kind, _) in enumerate(things) if kind == modality] for modality, _ in things
-    }
+    places: dict[str, list[int]] = {}
+    for n, (modality, _) in enumerate(things):
+        places.setdefault(modality, []).append(n)
     for modality in places:
         if modality not in model.modalities:
             raise invalid("input", f"got {modality}; {model.name} embeds {', '.join(model.modalities)}")
     found = await together(
-        model.embed(modality, [things[n][1] for n in wanted], seconds=seconds)
+        model.counted(modality, [things[n][1] for n in wanted], seconds=seconds)
         for modality, wanted in places.items()
     )
     for wanted, rows in zip(places.values(), found, strict=True):
-        vectors[wanted] = rows
-    return vectors
-
-
-def _tokens(model: ServedSpace, texts: Sequence[str]) -> int:
-    """Of texts, as the model reads them: what is cut off does not count."""
-    encoder: Any = model.space.model.encoders[model.columns["text"]]
-    prepared = encoder.prepare(texts)
-    return int(prepared["mask"].sum()) if "mask" in prepared else 0
+        vectors[wanted] = rows.vectors
+    return vectors, sum(rows.tokens for rows in found)
 
 
 def _body(name: str, vectors: np.ndarray, tokens: int, packed: bool) -> bytes:
