@@ -1,10 +1,12 @@
 """Serving: what HTTP costs, how long requests take, and what computing them together gains.
 
-A `sensorium serve` of a quickstart's folder in a process of its own, and clients (asyncio, httpx) in this one, each of
-which asks again as soon as it has its answer. The tables:
+A `sensorium serve` of a quickstart's folder in a process of its own, and clients in this one, each of which asks again
+as soon as it has its answer. They write bytes to sockets: a client that takes longer to ask than the server to answer
+(httpx does, for short texts) would measure itself. The tables:
 
-process:  32 clients at once against SharedSpace.embed and Assistant.answers on the same inputs, in batches as large as
-          the server's, in another process on the same core. Vectors and answers of both sides are compared, too
+process:  64 clients at once, so that as many wait as a batch has, against SharedSpace.embed and Assistant.answers on
+          the same inputs, in batches as large as the server's, in another process on the same core. Vectors and
+          answers of both sides are compared, too
 
 together: the same requests to a server that computes what waits as a batch, and to one with --batch 1 --wait 0
 
@@ -26,17 +28,17 @@ import io
 import itertools
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import httpx
 import numpy as np
 import psutil
 import tyro
@@ -46,17 +48,20 @@ from tyro.conf import Positional
 from turns import Side, serve
 
 Table = Literal["process", "latency", "together"]
-Kind = Literal["text", "picture", "pictures", "chat", "search"]
-BATCH = 32  # the server's default, and how many clients are at once in the first two tables
+Kind = Literal["text", "texts", "picture", "pictures", "chat", "search"]
+BATCH = 32  # the server's default
+CLIENTS = 2 * BATCH  # at once in the first two tables
 QUESTION = "Describe the picture."
 # A kind of request: what it is, how many things it has, how many requests make a turn, where it is sent
 KINDS = {
-    "text": ("embed some words", 1, 512, "/v1/embeddings"),
+    "text": ("embed some words", 1, 1024, "/v1/embeddings"),
+    "texts": ("embed 64 times some words", 64, 24, "/v1/embeddings"),
     "picture": ("embed a picture", 1, 256, "/v1/embeddings"),
     "pictures": ("embed 8 pictures", 8, 32, "/v1/embeddings"),
-    "chat": ("answer about a picture", 1, 64, "/v1/chat/completions"),
+    "chat": ("answer about a picture", 1, 128, "/v1/chat/completions"),
     "search": ("search by words", 1, 512, "/v1/search"),
 }
+WORDS = ("text", "texts")  # kinds
 
 # ---- what is asked ---------------------------------------------------------------------------------------------------
 
@@ -77,9 +82,10 @@ def request(kind: str, number: int, tokens: int, stream: bool = False) -> bytes:
     """The body of the request of a number."""
     if kind == "search":
         return json.dumps({"text": words(number)}).encode()
-    if kind == "text":
-        return json.dumps({"input": words(number), "encoding_format": "base64"}).encode()
     things = range(number * KINDS[kind][1], (number + 1) * KINDS[kind][1])
+    if kind in WORDS:
+        texts = [words(thing) for thing in things]
+        return json.dumps({"input": texts, "encoding_format": "base64"}).encode()
     uris = ["data:image/jpeg;base64," + base64.b64encode(picture(thing)).decode() for thing in things]
     if kind != "chat":
         return json.dumps({"input": [{"image": uri} for uri in uris], "encoding_format": "base64"}).encode()
@@ -112,7 +118,7 @@ def in_process(checkpoint: Path, kind: str, tokens: int) -> None:
     def turn() -> dict[str, Any]:
         first = next(rounds) * things
         numbers = range(first, first + things)
-        given: list[Any] = [words(n) if kind == "text" else Source("image", data=picture(n)) for n in numbers]
+        given: list[Any] = [words(n) if kind in WORDS else Source("image", data=picture(n)) for n in numbers]
         words_too = {"type": "text", "text": QUESTION}
         parts = [[{"type": "image", "image": one}, words_too] for one in given]
         started, worked = time.perf_counter(), time.process_time()
@@ -120,7 +126,7 @@ def in_process(checkpoint: Path, kind: str, tokens: int) -> None:
             talks = [[{"role": "user", "content": content}] for content in parts]
             answers = model.answers(talks, batch_size=BATCH, max_tokens=tokens)
         else:
-            answers = model.embed("text" if kind == "text" else "image", given, batch_size=BATCH)
+            answers = model.embed("text" if kind in WORDS else "image", given, batch_size=BATCH)
         clock, cpu = time.perf_counter() - started, time.process_time() - worked
         return {"clock": clock, "cpu": cpu, "answers": [x if kind == "chat" else x.tolist() for x in answers]}
 
@@ -148,7 +154,7 @@ class Server:
         numbers = range(round_ * KINDS[kind][2], (round_ + 1) * KINDS[kind][2])
         bodies = [request(kind, n, self.tokens) for n in numbers]
         before = sum(self.seen.cpu_times()[:2])
-        met = asyncio.run(clients(self.address, kind, bodies, BATCH))
+        met = asyncio.run(clients(self.address, kind, bodies, CLIENTS))
         turn = Turn(met.clock, sum(self.seen.cpu_times()[:2]) - before, [])
         for _, answer in sorted(met.answers.items()):
             told = json.loads(answer)
@@ -177,44 +183,70 @@ class Met:
     clock: float = 0.0
 
 
+class Connection:
+    """HTTP/1.1 to the server, kept open. `parts` of an answer come as they are sent."""
+
+    def __init__(self, address: str) -> None:
+        self.host, _, self.port = address.removeprefix("http://").partition(":")
+
+    async def __aenter__(self) -> Connection:
+        self.reader, self.writer = await asyncio.open_connection(self.host, int(self.port), limit=2**24)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.writer.close()
+
+    async def parts(self, path: str, body: bytes | None = None) -> AsyncIterator[bytes]:
+        """Of the answer to a POST of JSON; without a body to a GET."""
+        lines = [f"{'GET' if body is None else 'POST'} {path} HTTP/1.1", f"host: {self.host}:{self.port}"]
+        lines += ["content-type: application/json", f"content-length: {len(body or b'')}", "", ""]
+        self.writer.write("\r\n".join(lines).encode() + (body or b""))
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = re.search(r"content-length: (\d+)", head)
+        if length:
+            told = await self.reader.readexactly(int(length[1]))
+            assert " 200 " in head, told
+            yield told
+            return
+        while size := int(await self.reader.readline(), 16):
+            yield (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readline()
+
+
 async def clients(
     address: str, kind: str, bodies: Sequence[bytes], number: int, seconds: float | None = None
 ) -> Met:
     """So many clients ask until all is asked. seconds: until they are over, with /healthz beside"""
     met, waiting, path = Met(), iter(enumerate(bodies)), KINDS[kind][3]
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    headers = {"content-type": "application/json"}
-    async with httpx.AsyncClient(base_url=address, timeout=300, limits=limits, headers=headers) as http:
-        await asyncio.gather(*(http.get("/healthz") for _ in range(number)))  # connects
-        started = time.perf_counter()
+    started = time.perf_counter()
 
-        async def client() -> None:
+    async def client() -> None:
+        async with Connection(address) as server:
             for place, content in waiting:
                 asked, first, parts = time.perf_counter(), 0.0, []
-                async with http.stream("POST", path, content=content) as answer:
-                    async for part in answer.aiter_bytes():
-                        parts.append(part)
-                        if not first and b'"content": "' in part.replace(b'"content": ""', b""):
-                            first = time.perf_counter() - asked
+                async for part in server.parts(path, content):
+                    parts.append(part)
+                    if not first and b'"content": "' in part.replace(b'"content": ""', b""):
+                        first = time.perf_counter() - asked
                 met.whole.append(time.perf_counter() - asked)
                 met.first += [first] if first else []
                 met.answers[place] = b"".join(parts)
-                assert answer.status_code == 200, met.answers[place]
                 if seconds is not None and time.perf_counter() - started > seconds:
                     return
 
-        async def watch() -> None:
+    async def watch() -> None:
+        async with Connection(address) as server:
             while seconds is not None:
                 asked = time.perf_counter()
-                await http.get("/healthz")
-                met.health.append(time.perf_counter() - asked)
+                async for _ in server.parts("/healthz"):
+                    met.health.append(time.perf_counter() - asked)
                 await asyncio.sleep(0.05)
 
-        watching = asyncio.create_task(watch())
-        await asyncio.gather(*(client() for _ in range(number)))
-        met.clock = time.perf_counter() - started
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+    watching = asyncio.create_task(watch())
+    await asyncio.gather(*(client() for _ in range(number)))
+    met.clock = time.perf_counter() - started
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
     return met
 
 
@@ -311,7 +343,7 @@ def main(
                 "requests",
                 rule=True,
             )
-            asked = itertools.product([kind for kind in kinds if kind != "pictures"], (1, 8, 32))
+            asked = itertools.product([kind for kind in kinds if KINDS[kind][1] == 1], (1, 8, 32))
             for place, (kind, number) in enumerate(asked):
                 late(ours, kind, number, seconds, 10**6 + place * 2000)
         if "together" in tables:
