@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from sensorium.media import Limits
 
-MEDIA = Limits(bytes=2**25, text_bytes=2**18, pixels=40_000_000, seconds=300.0, frames=64)
+# Pixels: of eight frames of a clip in 4K, of a telephone's largest picture
+MEDIA = Limits(bytes=2**25, text_bytes=2**18, pixels=70_000_000, seconds=300.0, frames=64)
 
 
 @dataclass(frozen=True)
