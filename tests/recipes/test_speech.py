@@ -5,9 +5,11 @@ import torch
 
 import sensorium
 from sensorium.data import bundled
+from sensorium.data.feature_cache import FeatureCache
 from sensorium.evaluation.transcription import normalised
+from sensorium.facade.transcribing import transcriptions
 from sensorium.recipes import recipe_function
-from sensorium.recipes.speech import LetterCollator, clips
+from sensorium.recipes.speech import LetterCollator, SpeechTest, clips
 from sensorium.training.loop import fit
 
 
@@ -25,13 +27,21 @@ def test_both_stages_train_and_score_beside_copying(trained):
     for baseline in ("blind_withheld", "blind_shuffled", "majority", "copy"):
         assert errors[baseline] > 0
     assert errors["unit"] == "error"
-    assert result.scores["speech.fr.letters.CER"]["copy"] == result.scores["speech.fr.CER"]["copy"]
+    scores = result.scores
+    assert scores["speech.fr.letters.CER"]["copy"] == scores["speech.fr.CER"]["copy"]
+    for name in ("letters", "counts"):
+        fewer = scores[f"speech.fr.{name}.CER"]["value"] - scores["speech.fr.CER"]["value"]
+        assert scores[f"speech.fr.over_{name}.CER"]["value"] == pytest.approx(fewer)
 
 
-def test_the_checkpoint_transcribes_a_clip(trained):
-    clip = clips("test", "fr", 1)[0]
-    said = sensorium.load(trained[0]).transcribe(clip.columns["audio"], max_tokens=3)
-    assert isinstance(said, str)
+def test_the_checkpoint_transcribes_as_it_was_scored(trained):
+    folder, _ = trained
+    assistant = sensorium.load(folder)
+    test = SpeechTest.of("fr", 2, assistant.model, FeatureCache(folder / "features"), progress=False)
+    audio = [sample.columns["audio"] for sample in test.samples]
+    assert [assistant.transcribe(one) for one in audio] == transcriptions(
+        assistant.model, test.features[[0, 1]]
+    )
 
 
 def test_clips_are_the_published_descriptions_and_tests_are_unseen():

@@ -16,6 +16,7 @@ from sensorium.backbones.packed_linear import PRECISIONS
 from sensorium.data.conversation import ConversationError
 from sensorium.facade.chat import Chat
 from sensorium.facade.prompt import Messages, Prompt, PromptReader, Seen
+from sensorium.facade.transcribing import transcription
 from sensorium.models.decoding import Decoding, decode, stream
 from sensorium.models.multimodal_lm import MultimodalLM
 from sensorium.models.reading import context_of
@@ -106,8 +107,14 @@ class Assistant:
         return self.ask(self.prompts["caption"], image=image, **options)
 
     def transcribe(self, audio: Any, **options: Any) -> str:
-        """What is said in a recording."""
-        return self.ask(self.prompts["transcribe"], audio=audio, **options)
+        """What is said in a recording.
+
+        By a model with a `speller` it is searched, not written word by word; then no option changes it.
+        """
+        if self.model.speller is None:
+            return self.ask(self.prompts["transcribe"], audio=audio, **options)
+        self.decoding(**options)  # refuse unknown ones as `ask` does
+        return transcription(self.model, audio)
 
     # ---- conversations ------------------------------------------------------------------------------------
 

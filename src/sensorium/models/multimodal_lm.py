@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.features import Features
+from sensorium.models.speller import Speller
 
 
 class TokenBatchLike(Protocol):
@@ -54,6 +55,7 @@ class MultimodalLM(nn.Module):
     backbone:   `CausalBackbone` or `EncoderDecoderBackbone`
     prompts:    by task ("caption", "transcribe"), the words that it was trained to be asked with
     template:   the chat template that it was trained with; None: its tokenizer's
+    speller:    a `Speller`, for a model that transcribes by searching; None: it writes what it hears token by token
 
     Raises ValueError when names or widths do not fit.
     """
@@ -65,6 +67,7 @@ class MultimodalLM(nn.Module):
         backbone: Any,
         prompts: Mapping[str, str] | None = None,
         template: str | None = None,
+        speller: Speller | None = None,
     ) -> None:
         super().__init__()
         if set(encoders) != set(projectors):
@@ -79,7 +82,7 @@ class MultimodalLM(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.projectors = nn.ModuleDict(projectors)
         self.backbone = backbone
-        self.prompts, self.template = dict(prompts or {}), template
+        self.prompts, self.template, self.speller = dict(prompts or {}), template, speller
 
     def forward(self, batch: TokenBatchLike) -> States:
         embeddings = self.embed(batch)
