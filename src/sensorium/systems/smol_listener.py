@@ -13,8 +13,8 @@ With `letters`, what is transcribed is searched among what the connector's token
 
     25 tokens/s ──► logits of letters ──► beam search with counts of letters ──► 16 texts ──► log p by SmolLM2 ──► one
 
-There the language model judges texts and does not read the connector's tokens: with a few hundred clips to learn from it
-learns their texts by heart instead.
+There the language model judges texts and does not read the connector's tokens: of a few hundred clips to learn from
+it learns the texts by heart instead.
 """
 
 from __future__ import annotations
