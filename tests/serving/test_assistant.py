@@ -10,7 +10,10 @@ from sensorium.data.conversation import ConversationError
 from sensorium.facade.assistant import message
 from sensorium.media import MediaError, Source
 from sensorium.models.decoding import DecodingError
+from sensorium.models.letter_counts import LetterCounts
 from sensorium.models.row_decoding import RowDecoder
+from sensorium.models.speller import Speller, Weights
+from sensorium.objectives.spelling import Spelling, letter_vectors
 from sensorium.serving import assistant as serving
 from sensorium.serving.assistant import ServedAssistant, Written
 from sensorium.serving.batching import Full, Late
@@ -244,3 +247,25 @@ def test_many_who_come_and_go_get_what_they_would_get_alone(talker, made):
         else:
             assert written.text == made.assistant.chat(messages, **how)
     assert sum(one is not None for one in found) >= 26
+
+
+def test_a_model_that_searches_words_does_so_between_answers(made, monkeypatch):
+    model = made.assistant.model
+    spelling = Spelling(letter_vectors(model.backbone, "abc"), scale=3.0)
+    speller = Speller(spelling, "abc", LetterCounts(["ab", "cab"]), Weights(0.5, 0.1, 6.0), beam=8)
+    monkeypatch.setattr(model, "speller", speller)
+    monkeypatch.setattr(model, "prompts", {"transcribe": "Write."})
+    talker, sound = ServedAssistant("talker", made.assistant), Source("audio", data=wav())
+
+    async def all_at_once():
+        said = talker.chat(HELLO, max_tokens=5)
+        bad = talker.transcribe(Source("audio", data=b"RIFF but not really"))
+        return await asyncio.gather(said, talker.transcribe(sound), bad, return_exceptions=True)
+
+    said, found, bad = asyncio.run(all_at_once())
+    assert said.text == made.assistant.chat(HELLO, max_tokens=5)
+    assert found.text == made.assistant.transcribe(sound) != ""
+    assert found.completion_tokens == len(model.backbone.tokenizer(found.text)["input_ids"])
+    assert isinstance(bad, MediaError)
+    with pytest.raises(ValueError, match="no option 'beem'"):
+        asyncio.run(talker.transcribe(sound, beem=2))

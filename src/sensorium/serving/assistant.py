@@ -50,6 +50,13 @@ class Asked:
     give: Callable[[str], None] = lambda piece: None
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A job: a recording whose words are searched."""
+
+    audio: Source
+
+
 class ServedAssistant:
     """An `Assistant` behind a lane. modalities: what may stand in a conversation."""
 
@@ -98,7 +105,16 @@ class ServedAssistant:
                 done.cancel()
 
     async def transcribe(self, audio: Source, *, seconds: float | None = None, **decoding: Any) -> Written:
-        """What is said in a recording, asked with the sentence that the model was trained to transcribe with."""
+        """What is said in a recording, asked with the sentence that the model was trained to transcribe with; or
+        searched, by a model that does (`Assistant.transcribe`).
+
+        A search counts no tokens that it reads, and those of the text that it found.
+        """
+        if self.assistant.model.speller is not None:
+            with self.gate:
+                self.assistant.decoding(**decoding)  # refuse unknown ones as `chat` does
+                found: Written = await self.lane.submit(Recorded(audio), deadline_in(seconds))
+            return found
         asked = message(self.assistant.prompts["transcribe"], audio=audio)
         return await self.chat([asked], seconds=seconds, **decoding)
 
@@ -110,6 +126,7 @@ class ServedAssistant:
         ready: deque[tuple[Answer, Prompt]] = deque()  # read, and waiting for a place
         writing: dict[Row, Answer] = {}
         while tickets or ready or writing:
+            tickets = [ticket for ticket in tickets if not self._searched(ticket)]
             self.assistant.look([ticket.job.messages for ticket in tickets if not ticket.gone], self._seen)
             ready += [made for ticket in tickets if (made := self._begun(ticket)) is not None]
             ready = deque(one for one in ready if not one[0].over())
@@ -129,6 +146,19 @@ class ServedAssistant:
                 writing[row].write(row, piece)
             writing = {row: writing[row] for row in decoder.rows}
             tickets = more(max(0, self.lane.most - len(writing) - len(ready)))
+
+    def _searched(self, ticket: Ticket) -> bool:
+        """Whether it was a recording, whose words are found by now."""
+        if not isinstance(ticket.job, Recorded):
+            return False
+        if not Answer(ticket).over():
+            try:
+                text = self.assistant.transcribe(ticket.job.audio)
+                length = len(self.assistant.model.backbone.tokenizer(text)["input_ids"])
+                ticket.settle(Written(text, "stop", 0, length))
+            except Exception as error:  # noqa: BLE001 — raised again where it is waited for
+                ticket.settle(error)
+        return True
 
     def _begun(self, ticket: Ticket) -> tuple[Answer, Prompt] | None:
         """A conversation as the model reads it; None when nobody waits for it, or it cannot be read."""
