@@ -117,6 +117,15 @@ def _bleu_of(counts: np.ndarray, k: int) -> float:
     return float(penalty * np.prod(precisions) ** (1 / k))
 
 
+def rouge_l(captions: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """float[C, R]: the ROUGE-L of each caption against each reference alone, plain words as tokens."""
+    measure = _scorers()[2].calc_score
+    said, right = (tokens(texts, "simple") for texts in (captions, references))
+    return np.array([[measure([one], [other]) for other in right] for one in said]).reshape(
+        len(said), len(right)
+    )
+
+
 class _Meteor:
     """METEOR 1.5 (Denkowski & Lavie 2014) in its Java process, which also scores summed statistics."""
 
