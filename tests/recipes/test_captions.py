@@ -11,6 +11,7 @@ from sensorium.evaluation.scores import interval
 from sensorium.models.decoding import Decoding
 from sensorium.recipes import retrieval_tests
 from sensorium.recipes.caption_items import Item, candidates, item_of, sentence, trust_of
+from sensorium.recipes.caption_tests import Belief, Offered, best, fixed_caption
 from sensorium.recipes.captions import captions
 from sensorium.recipes.neighbours import Known, Neighbours, folds
 from sensorium.recipes.retrieval_tests import (
@@ -92,6 +93,29 @@ def test_the_rule_is_the_best_on_what_it_is_given():
     assert chosen_rule(ranked, measure("aaa")) == Rule(0.0, mean=False)
 
 
+def test_trust_and_belief_decide_between_the_likeliest_caption_and_what_the_others_share():
+    texts = ("A red ball.", "A small dog.", "A small cat.")
+    ranked = Ranked([texts], *(np.array([row]) for row in ([-3.0, -4.0, -9.0], [0.0] * 3, [0.5, 0.4, 0.4])))
+    offered = Offered.of(ranked)
+    assert Belief(np.log(2) / 0.1, 0.0).chances(np.array([0.5, 0.4, 0.4]), np.zeros(3)) == pytest.approx(
+        [0.5, 0.25, 0.25]
+    )
+    # Under equal chances the first shares 1/3 with two, each of the others 2/3 with one and 1/3 with one.
+    assert offered.consensus(Belief(0.0, 0.0)) == ["A small dog."]
+    assert offered.consensus(Belief(30.0, 0.0)) == ["A red ball."]
+    assert offered.consensus(Belief(0.0, 0.1)) == ["A small dog."]
+    assert offered.consensus(Belief(0.0, 1.0)) == ["A red ball."]
+
+    measure = CaptionMeasures(["A red ball."], ("ROUGE-L",))
+    beliefs = [Belief(trust, 0.0) for trust in (0.0, 4.0, 6.0, 10.0)]  # of 1.5 times the chance: 4.05
+    assert best(beliefs, offered, measure) == Belief(6.0, 0.0)
+
+
+def test_the_fixed_caption_is_what_all_captions_agree_with_most():
+    assert fixed_caption(["A dog.", "The letter A.", "A cat.", "A dog."]) == "A dog."
+    assert fixed_caption(["The letter B.", "The letter C.", "A cat."]) == "The letter B."
+
+
 def test_the_margins_over_copy_and_retrieval_are_of_the_same_names():
     found = Neighbours(("cat", "dog"), (0.5, 0.4), "dog")
     items = [
@@ -100,7 +124,7 @@ def test_the_margins_over_copy_and_retrieval_are_of_the_same_names():
     rule = Rule(2.0, mean=False)
     texts = {"chooses": ["cat", "cat", "cow", "dog"], "retrieval": ["cat"] * 4, "writes": ["owl"] * 4}
     blind = Blind(["x"] * 4, [["cow"] * 4], copy=["dog"] * 4)
-    scores = NameTest("names", items).scores(Said(texts, {"chooses": blind}, rule))
+    scores = NameTest("names", items).scores(Said(texts, {"chooses": blind}, str(rule)))
     chooses = scores["names.chooses.accuracy"]
     assert (chooses.value, chooses.copy, chooses.copy_margin) == (0.75, 0.25, 0.5)
     assert (chooses.blind_withheld, chooses.blind_shuffled) == (0.0, 0.0)
@@ -145,10 +169,12 @@ def test_names_become_captions_and_captions_stay():
     assert sentence("A crow.") == "A crow."
     found = Neighbours(("red apple", "A crow."), (0.9, 0.8), "red apple")
     sample = Sample("x", {"text": "A pear."}, {"text": "text"})
-    item = item_of([sample], 0, "caption", found)
+    item = item_of([sample], 0, "caption", found, shown=2)
     assert item.found.captions == ("A red apple.", "A crow.")
     assert item.shown == ("red apple", "crow")
-    assert item_of([sample], 0, "name", found).found.captions == ("red apple", "A crow.")
+    assert item_of([sample], 0, "caption", found, shown=1).shown == ("red apple",)
+    assert (item.nearest(1).found.captions, item.nearest(1).found.scores) == (("A red apple.",), (0.9,))
+    assert item_of([sample], 0, "name", found, shown=2).found.captions == ("red apple", "A crow.")
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +199,7 @@ def test_the_recipe_trains_lora_only_and_scores_beside_copy_and_blind(trained):
     for name in ("names.unseen_artist.chooses.accuracy", "captions.unseen_things.chooses.head_noun"):
         assert None not in [scores[name][key] for key in ("copy", "blind_withheld", "blind_shuffled")]
         assert "cosine" in scores[name]["note"]
+    assert scores["captions.unseen_things.chooses.ROUGE-L"]["majority"] is not None
     best = scores["names.unseen_artist.among_retrieved.accuracy"]["value"]
     assert scores["names.unseen_artist.chooses.accuracy"]["value"] <= best
     reopened = load_model(folder, system_builder)

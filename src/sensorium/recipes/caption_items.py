@@ -31,7 +31,7 @@ class Item:
     task:    "name" or "caption"
     answer:  the right one
     found:   what it resembles
-    shown:   the captions of `found` in the prompt; (): none
+    shown:   the first captions of `found`, in the prompt; (): none
     """
 
     row: int
@@ -40,6 +40,11 @@ class Item:
     answer: str
     found: Neighbours
     shown: tuple[str, ...]
+
+    def nearest(self, k: int) -> Item:
+        """The same with the k most similar captions only."""
+        found = replace(self.found, captions=self.found.captions[:k], scores=self.found.scores[:k])
+        return replace(self, found=found)
 
     def messages(self, answer: str) -> list[dict[str, Any]]:
         hint = f"Similar pictures: {'; '.join(self.shown)}.\n" if self.shown else ""
@@ -147,14 +152,15 @@ def trust_of(items: Sequence[Item]) -> float:
     return max(TRUSTS, key=likelihood)
 
 
-def item_of(samples: Sequence[Sample], row: int, task: str, found: Neighbours) -> Item:
+def item_of(samples: Sequence[Sample], row: int, task: str, found: Neighbours, shown: int) -> Item:
+    """With so many of the found captions in the prompt."""
     sample = samples[row]
     as_said = found
     if task == "caption":  # the copy too: an article more is no better a caption
         sentences = tuple(map(sentence, found.captions))
         as_said = replace(found, captions=sentences, nearest=sentence(found.nearest))
-    shown = tuple(bundled.normalised(caption) for caption in found.captions)
-    return Item(row, sample, task, str(sample.columns["text"]), as_said, shown)
+    in_prompt = tuple(bundled.normalised(caption) for caption in found.captions[:shown])
+    return Item(row, sample, task, str(sample.columns["text"]), as_said, in_prompt)
 
 
 def sentence(caption: str) -> str:

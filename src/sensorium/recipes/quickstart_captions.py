@@ -18,8 +18,9 @@ from sensorium.evaluation import generated
 from sensorium.evaluation.generated import GeneratedScore
 from sensorium.media import Source
 from sensorium.models.multimodal_lm import MultimodalLM
+from sensorium.recipes.caption_tests import Belief, CaptionTest
 from sensorium.recipes.captions import Lookups, cached_collator, for_tests, pictures, spread, test_items
-from sensorium.recipes.retrieval_tests import CaptionTest, NameTest, Rule
+from sensorium.recipes.retrieval_tests import NameTest, Rule
 from sensorium.systems import system_builder
 from sensorium.systems.smol_captioner import PROMPTS
 from sensorium.training.checkpoint import load_model
@@ -33,7 +34,8 @@ TESTED = (
 )
 K = 5
 # As the run that made the weights chose them on validation pictures.
-RULES = {NAMES: Rule(1000.0, mean=False), CAPTIONS: Rule(10.0, mean=False)}
+NAMED_BY, DESCRIBED_BY = Rule(1000.0, mean=False), Belief(6.0, 1.0)
+RULES = {NAMES: NAMED_BY, CAPTIONS: DESCRIBED_BY}
 TITLES = {
     NAMES: "Names of drawings by an artist never seen",
     CAPTIONS: "Captions of stamps that show things never seen",
@@ -48,9 +50,9 @@ PRINTED = 4  # captions in the terminal
 BESIDE = {
     "nearest": "nearest picture's",
     "retrieval": "retrieval alone",
+    "retrieval_consensus": "consensus without the language model",
     "ranks_retrieved": "language model alone",
     "writes": "language model alone",
-    "chooses.other_picture": "another picture",
 }
 
 
@@ -151,8 +153,11 @@ def scored(weights: Path, cache: Path, tested: int, limit: int | None) -> Captio
     kept: dict[str, list[dict[str, str]]] = {}
     for name, every in test_items(Lookups(known, K)).items():
         items = spread(every, tested)
-        kind = NameTest if name == NAMES else CaptionTest
-        test: NameTest | CaptionTest = kind(name, items, rule=RULES[name], brief=True)
+        test: NameTest | CaptionTest = (
+            NameTest(name, items, rule=NAMED_BY, brief=True)
+            if name == NAMES
+            else CaptionTest(name, items, rule=DESCRIBED_BY, brief=True)
+        )
         said = test.said(model, collate)
         scores |= test.scores(said)
         kept[name] = [

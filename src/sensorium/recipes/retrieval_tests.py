@@ -1,4 +1,4 @@
-"""How well a language model names and describes with retrieval, beside retrieval alone, a copy and blind runs."""
+"""How well a language model names with retrieval, beside retrieval alone, a copy and blind runs; what it is asked."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ HELD = ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr")
 BRIEF = ("ROUGE-L", "CIDEr")
 BESIDE = {
     "retrieval": "retrieval alone",
+    "retrieval_consensus": "the consensus without the language model",
     "ranks_retrieved": "the language model's ranking alone",
     "writes": "the language model's own words",
     "chooses.no_picture": "the neighbours without the picture",
@@ -111,12 +112,12 @@ class Said:
 
     texts: {by whom: N texts}; "chooses" is the language model with retrieval, "retrieval" is without it
     blind: {by whom: what it says without looking, beside the copy of the nearest picture}
-    rule:  how "chooses" chose
+    rule:  how "chooses" chose, in words
     """
 
     texts: dict[str, list[str]]
     blind: dict[str, Blind]
-    rule: Rule
+    rule: str
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,12 @@ class NameTest:
                 "chooses.no_picture": runs.ranked("no picture").best(rule),
                 "chooses.other_picture": runs.ranked("other picture").best(rule),
             }
-        return Said(texts, {"chooses": Blind(runs.written("nothing"), [shuffled], copy=copy)}, rule)
+        return Said(texts, {"chooses": Blind(runs.written("nothing"), [shuffled], copy=copy)}, str(rule))
 
     def scores(self, said: Said) -> dict[str, GeneratedScore]:
         right = ExactMatch([item.answer for item in self.items])
         groups = [item.row for item in self.items]
-        scores = _beside(right, said, [item.found.nearest for item in self.items], "accuracy", groups)
+        scores = beside(right, said, [item.found.nearest for item in self.items], "accuracy", groups)
         offered = [any(normalised(c) == normalised(i.answer) for c in i.found.captions) for i in self.items]
         scores["among_retrieved.accuracy"] = share(offered, groups)
         return {f"{self.name}.{name}": score for name, score in scores.items()}
@@ -165,55 +166,7 @@ class NameTest:
         return chosen_rule(rank(model, collate, self.validation), lambda texts: wanted(texts)["accuracy"])
 
 
-@dataclass(frozen=True)
-class CaptionTest:
-    """Captions by head noun and against the one reference.
-
-    validation: items by which the rule is chosen; not needed where `rule` is given
-    brief:      leave out what is costly and says little more
-    """
-
-    name: str
-    items: Sequence[Any]
-    validation: Sequence[Any] = ()
-    rule: Rule | None = None
-    brief: bool = False
-
-    def said(self, model: MultimodalLM, collate: Any) -> Said:
-        rule = self.rule or self._chosen(model, collate)
-        runs = Runs(model, collate, self.items)
-        copy = [item.found.nearest for item in self.items]
-        shuffled = runs.ranked("other picture and neighbours").best(rule)
-        texts = {
-            "chooses": runs.ranked("as they are").best(rule),
-            "retrieval": [item.found.captions[0] for item in self.items],
-            "writes": runs.written("plain"),
-            "chooses.other_picture": runs.ranked("other picture").best(rule),
-        }
-        blind = {"chooses": Blind(runs.written("nothing"), [shuffled], copy=copy)}
-        if not self.brief:
-            texts |= {
-                "writes_with_retrieval": runs.written("as they are"),
-                "chooses.no_picture": runs.ranked("no picture").best(rule),
-                "writes_with_retrieval.other_picture": runs.written("other picture"),
-            }
-            other = runs.written("other picture and neighbours")
-            blind["writes_with_retrieval"] = Blind(runs.written("nothing"), [other], copy=copy)
-        return Said(texts, blind, rule)
-
-    def scores(self, said: Said) -> dict[str, GeneratedScore]:
-        right = CaptionMeasures([item.answer for item in self.items], BRIEF if self.brief else HELD)
-        scores = _beside(right, said, [item.found.nearest for item in self.items], "ROUGE-L")
-        offered = [head_noun(i.answer) in {head_noun(c) for c in i.found.captions} for i in self.items]
-        scores["among_retrieved.head_noun"] = share(offered)
-        return {f"{self.name}.{name}": score for name, score in scores.items()}
-
-    def _chosen(self, model: MultimodalLM, collate: Any) -> Rule:
-        wanted = CaptionMeasures([item.answer for item in self.validation])
-        return chosen_rule(rank(model, collate, self.validation), lambda texts: wanted(texts)["ROUGE-L"])
-
-
-def _beside(
+def beside(
     right: Any, said: Said, copy: Sequence[str], main: str, groups: Sequence[Any] | None = None
 ) -> dict[str, GeneratedScore]:
     """{"chooses.accuracy": …}; the note of "chooses" tells the margins that no baseline of a score stands for."""
