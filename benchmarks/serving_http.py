@@ -126,7 +126,11 @@ def in_process(checkpoint: Path, kind: str, tokens: int) -> None:
             talks = [[{"role": "user", "content": content}] for content in parts]
             answers = model.answers(talks, batch_size=BATCH, max_tokens=tokens)
         else:
-            answers = model.embed("text" if kind in WORDS else "image", given, batch_size=BATCH)
+            modality, size = "text" if kind in WORDS else "image", max(BATCH, KINDS[kind][1])
+            parts_of = [given[start : start + size] for start in range(0, things, size)]
+            answers = [
+                vector for some in parts_of for vector in model.embed(modality, some, batch_size=BATCH)
+            ]
         clock, cpu = time.perf_counter() - started, time.process_time() - worked
         return {"clock": clock, "cpu": cpu, "answers": [x if kind == "chat" else x.tolist() for x in answers]}
 
@@ -344,8 +348,8 @@ def main(
                 rule=True,
             )
             asked = itertools.product([kind for kind in kinds if KINDS[kind][1] == 1], (1, 8, 32))
-            for place, (kind, number) in enumerate(asked):
-                late(ours, kind, number, seconds, 10**6 + place * 2000)
+            for place, (asked_for, number) in enumerate(asked):
+                late(ours, asked_for, number, seconds, 10**6 + place * 2000)
         if "together" in tables:
             row("what", "together", "one by one", *ratios, rule=True)
             alone = server("--batch", "1", "--wait", "0")

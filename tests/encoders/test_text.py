@@ -130,3 +130,10 @@ def test_a_sentence_folder_with_unknown_pooling_is_refused(tmp_path):
     (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
     with pytest.raises(ValueError, match="pooling_mode_max_tokens"):
         SentenceEncoder.pretrained(tmp_path)
+
+
+def test_tokens_are_counted_as_they_are_read(tokenizer):
+    encoder = TransformersTextEncoder.from_config(CONFIGS["bert"][0], tokenizer, limit=6)
+    texts = ["red", "", "a red fish in the blue sea again", "a fish"]
+    assert encoder.token_counts(texts) == encoder.prepare(texts)["mask"].sum(1).tolist()
+    assert [encoder.token_count(text) for text in texts] == encoder.token_counts(texts)

@@ -63,6 +63,10 @@ class Encoder(nn.Module):
             self._tokens = int(self.encode([media]).mask.sum())
         return self._tokens
 
+    def token_counts(self, media: Sequence[Any]) -> list[int]:
+        """`token_count` of each item, for encoders that know many sooner than one by one."""
+        return [self.token_count(item) for item in media]
+
     # ---- encoding -----------------------------------------------------------------------------------------
 
     def encode(

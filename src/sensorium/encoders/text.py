@@ -164,16 +164,23 @@ class TransformersTextEncoder(Encoder):
                 self.limit,
                 lost,
             )
-        T = self.limit if self.padded_to_limit else max((len(ids) for ids in rows), default=0) or 1
-        pad = self.tokenizer.pad_token_id
-        ids_BT = torch.full((len(rows), T), 0 if pad is None else pad)
-        mask_BT = torch.zeros(len(rows), T, dtype=torch.bool)
-        for row, ids in enumerate(rows):
-            ids_BT[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
-            mask_BT[row, : max(1, len(ids))] = True  # a text of no tokens: one of padding, no empty softmax
+        lengths = [len(ids) for ids in rows]
+        T = self.limit if self.padded_to_limit else max(lengths, default=0) or 1
+        pad = self.tokenizer.pad_token_id or 0
+        ids_BT = torch.tensor([ids + [pad] * (T - len(ids)) for ids in rows], dtype=torch.long).view(-1, T)
+        # Of a text of no tokens one of padding is seen: no softmax is empty.
+        mask_BT = torch.arange(T) < torch.tensor(lengths, dtype=torch.long).clamp(min=1)[:, None]
         truncated = torch.zeros(len(rows), dtype=torch.bool)
         truncated[long] = True
         return {"ids": ids_BT, "mask": mask_BT, "truncated": truncated}
+
+    def token_count(self, media: str) -> int:
+        return self.token_counts([media])[0]
+
+    def token_counts(self, media: Sequence[str]) -> list[int]:
+        """How many tokens of each text are read, at least one; what is cut off does not count."""
+        rows = self.tokenizer(list(media), add_special_tokens=True, verbose=False)["input_ids"]
+        return [max(1, min(len(ids), self.limit)) for ids in rows]
 
     def forward(self, inputs: dict[str, Tensor]) -> Features:
         ids, mask = inputs["ids"], inputs["mask"]

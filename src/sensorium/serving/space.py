@@ -187,8 +187,7 @@ class ServedSpace:
         if not texts:
             return [0] * len(jobs)
         encoder: Any = self.space.model.encoders[self.columns["text"]]
-        prepared = encoder.prepare(texts)
-        counts = iter(prepared["mask"].sum(1).tolist() if "mask" in prepared else [0] * len(texts))
+        counts = iter(encoder.token_counts(texts))
         return [sum(itertools.islice(counts, len(job.items))) if job.counts else 0 for job in jobs]
 
 
