@@ -63,10 +63,10 @@ def speech(
     Command: sensorium train speech
     Hardware and time: CPU; of one core about a tenth of a second a step of the first stage, two seconds a step of the
     second, and a minute for the scores.
-    Expected: of the 190 French descriptions of unseen things CER 48.9 % (44.7 to 52.7) and WER 76.7 % (72.0 to 80.8).
-    Copying the nearest training clip: 64.3 and 82.5 %; with another clip 103.7 and 122.5 %; the commonest text: 85.0
-    and 93.9 %. The connector's likeliest letters alone: 53.3 and 84.1 %; searched with counts of letters, without the
-    language model: 48.9 and 77.7 %.
+    Expected: of the 190 French descriptions of unseen things CER 49.1 % (45.0 to 52.8) and WER 76.7 % (71.9 to 80.6).
+    Copying the nearest training clip: 64.3 and 82.5 %; with another clip 104.2 and 123.2 %; the commonest text: 85.0
+    and 93.9 %. The connector's likeliest letters alone: 52.9 and 84.0 %; searched with counts of letters, without the
+    language model: 49.5 and 77.4 %.
 
     Args:
         folder: Where the run is written; the first stage goes to letters/ in it.
