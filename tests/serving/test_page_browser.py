@@ -108,6 +108,33 @@ def test_a_picture_and_a_sound_are_searched_with(page, tmp_path):
     page.until("document.querySelector('#search .held audio')")
 
 
+def test_what_a_microphone_hears_is_searched_with(address, tmp_path):
+    """Chromium's own stand-in for a microphone, which beeps, and for whoever allows it."""
+    heard = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with browser(tmp_path, *heard) as page:
+        page.size(1280, 900)
+        page.go(address)
+        page.until(f"{CARDS}.length")
+        button = "#search button[aria-label='Record with the microphone']"
+        page.click(button)
+        page.until(f"""document.querySelector("{button}").getAttribute("aria-pressed") === "true" """)
+        page.run("new Promise(done => setTimeout(done, 700))")
+        page.click(button)
+        page.until("document.querySelectorAll('#search .score').length === 10")
+        assert "recording" in text(page, "#search .told")
+        assert page.run("document.querySelector('#search .held audio').src").startswith("data:audio/webm")
+        page.until("document.querySelector('#search .held audio').readyState > 0")
+        assert page.run(f"""document.querySelector("{button}").getAttribute("aria-pressed")""") == "false"
+        assert page.said == []
+    with browser(tmp_path / "without") as page:  # nobody allows it, and there is none
+        page.size(1280, 900)
+        page.go(address)
+        page.until(f"{CARDS}.length")
+        page.click(button)
+        page.until("document.body.innerText.includes('The browser gave no microphone')")
+        assert len(ids(page)) == 10
+
+
 def test_an_error_is_said_in_the_servers_words(page, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     page.attach("[data-add=image] input", tmp_path / "broken.png")
