@@ -249,6 +249,21 @@ def test_many_who_come_and_go_get_what_they_would_get_alone(talker, made):
     assert sum(one is not None for one in found) >= 26
 
 
+def test_media_that_an_encoder_cannot_take_fail_their_own_conversation(made):
+    talker = ServedAssistant("talker", made.assistant, Settings(wait=0.2))  # all in one batch
+    shown = [message("What is it?", image=picture("red"))]
+    wrong = [message("Where?", state=np.zeros(3000, np.float32))]
+
+    async def all_at_once():
+        asked = [talker.chat(one, max_tokens=9) for one in (shown, wrong, HELLO)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    seen, failed, said = asyncio.run(all_at_once())
+    assert isinstance(failed, Exception)
+    assert seen.text == made.assistant.chat(shown, max_tokens=9)
+    assert said.text == made.assistant.chat(HELLO, max_tokens=9)
+
+
 def test_a_model_that_searches_words_does_so_between_answers(made, monkeypatch):
     model = made.assistant.model
     spelling = Spelling(letter_vectors(model.backbone, "abc"), scale=3.0)

@@ -127,7 +127,10 @@ class ServedAssistant:
         writing: dict[Row, Answer] = {}
         while tickets or ready or writing:
             tickets = [ticket for ticket in tickets if not self._searched(ticket)]
-            self.assistant.look([ticket.job.messages for ticket in tickets if not ticket.gone], self._seen)
+            with contextlib.suppress(Exception):  # whose media it is, each conversation tells by itself
+                self.assistant.look(
+                    [ticket.job.messages for ticket in tickets if not ticket.gone], self._seen
+                )
             ready += [made for ticket in tickets if (made := self._begun(ticket)) is not None]
             ready = deque(one for one in ready if not one[0].over())
             decoder.leave([row for row, answer in writing.items() if answer.over()])
