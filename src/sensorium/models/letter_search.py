@@ -16,9 +16,8 @@ UNLIKELY = -7.0  # log probability below which a token is not taken for a letter
 NEVER = -math.inf
 
 Language = Callable[[str, str], float]  # (what is written, the next letter or END) -> its log probability
-Ends = dict[
-    str, tuple[float, float]
-]  # prefix -> log p of the ways to it that end in no letter, in its last letter
+# Prefix -> log p of the ways to it that end in no letter, in its last letter
+Ends = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)

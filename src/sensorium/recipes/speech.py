@@ -31,10 +31,8 @@ from sensorium.training.run import Run
 from sensorium.weights import cache_folder
 
 LONGEST = 60  # letters of a training text; the few longer ones would decide what a batch costs
-HELD_OUT = (
-    2,
-    3,
-)  # folds whose texts the language model never reads: `smol_listener.WEIGHTS` was chosen on them
+# Folds whose texts the language model never reads: `smol_listener.WEIGHTS` was chosen on them.
+HELD_OUT = (2, 3)
 DROPOUT = 0.1  # in front of LoRA
 LEFT_OUT = 8  # frames of 20 ms in a row that the first stage leaves out at most, twice a clip
 MOST = 40  # tokens of an answer
