@@ -137,7 +137,7 @@ def install(app: FastAPI) -> None:
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return _of_validation(error.errors()).response()
+        return of_validation(error.errors()).response()
 
     for kind in (ApiError, Refused, Full, Late, Draining, ClientGone):
         app.add_exception_handler(kind, known)
@@ -145,14 +145,22 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
 
 
-def _of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
+def invalid_json() -> ApiError:
+    return ApiError(400, "the body is no JSON that can be parsed", code="invalid_json")
+
+
+def no_object() -> ApiError:
+    return ApiError(400, "expected a JSON object as body, with Content-Type: application/json")
+
+
+def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     """The first field that is wrong. Of one that may be several things, what each of them expects."""
     first = errors[0]
     place = [step for step in first["loc"] if step not in ("body", "query", "path")]
     if first["type"] == "json_invalid":
-        return ApiError(400, "the body is no JSON that can be parsed", code="invalid_json")
-    if first["type"] in ("missing", "model_attributes_type") and not place:
-        return ApiError(400, "expected a JSON object as body, with Content-Type: application/json")
+        return invalid_json()
+    if first["type"] in ("missing", "model_type", "model_attributes_type") and not place:
+        return no_object()
     param = _path(place)
     reasons = dict.fromkeys(
         str(one["msg"]).removeprefix("Value error, ")

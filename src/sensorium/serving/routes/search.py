@@ -9,12 +9,13 @@ from fastapi import APIRouter, Request
 
 from sensorium.retrieval.index import Hit
 from sensorium.serving.filters import checked_filter
+from sensorium.serving.posted import Posted
 from sensorium.serving.service import COMPUTED, Here
 from sensorium.serving.things import invalid, of_modality, words
 from sensorium.serving.waiting import answered
 from sensorium.serving.wire import Found, SearchAnswer, SearchRequest
 
-router = APIRouter(tags=["search"])
+router = APIRouter(tags=["search"], route_class=Posted)
 
 
 @router.post("/v1/search", responses=COMPUTED)
