@@ -50,7 +50,6 @@ async def embedded(
 ) -> tuple[np.ndarray, int]:
     """Things of any modalities -> float32[N, D], in their order, and the tokens of texts. Those of one modality go
     together."""
-    vectors = np.zeros((len(things), model.width), np.float32)
     places: dict[str, list[int]] = {}
     for n, (modality, _) in enumerate(things):
         places.setdefault(modality, []).append(n)
@@ -61,16 +60,22 @@ async def embedded(
         model.counted(modality, [things[n][1] for n in wanted], seconds=seconds)
         for modality, wanted in places.items()
     )
+    tokens = sum(rows.tokens for rows in found)
+    if len(found) == 1:
+        return found[0].vectors, tokens
+    vectors = np.zeros((len(things), model.width), np.float32)
     for wanted, rows in zip(places.values(), found, strict=True):
         vectors[wanted] = rows.vectors
-    return vectors, sum(rows.tokens for rows in found)
+    return vectors, tokens
 
 
 def _body(name: str, vectors: np.ndarray, tokens: int, packed: bool) -> bytes:
     """base64 is of the little-endian float32, as OpenAI's clients ask by default."""
-    rows: list[Any] = vectors.tolist()
+    rows: list[Any]
     if packed:
-        rows = [base64.b64encode(row.tobytes()).decode() for row in np.ascontiguousarray(vectors, "<f4")]
+        rows = [base64.b64encode(row).decode() for row in np.ascontiguousarray(vectors, "<f4")]
+    else:
+        rows = vectors.tolist()
     return to_json(
         {
             "object": "list",
