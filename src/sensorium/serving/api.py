@@ -38,12 +38,20 @@ ABOUT = (
 def create_app(served: Served, settings: Settings | None = None) -> FastAPI:
     """The application. `app.state.service` is its `Service`."""
     settings = settings or Settings()
-    app = FastAPI(title="Sensorium", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
+    rooms = (models, chat, embeddings, transcriptions, classify, search, index, health, docs)
+    app = FastAPI(
+        title="Sensorium",
+        version=__version__,
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        # Routes of routers that are included are looked for twice, request by request.
+        routes=[route for room in rooms for route in room.router.routes],
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # /metrics has the numbers
+    )
     metrics = Metrics(served)
     app.state.service = Service(served, settings, metrics, Jobs(settings.held_bytes))
     install(app)
-    for routes in (models, chat, embeddings, transcriptions, classify, search, index, health, docs):
-        app.include_router(routes.router)
     if settings.page:
         from sensorium.serving.page import mount
 
