@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -20,19 +20,26 @@ from sensorium.serving.errors import ApiError, ClientGone, api_error
 Result = TypeVar("Result")
 
 
-async def answered(request: Request, work: Coroutine[Any, Any, Result], seconds: float) -> Result:
+async def answered(request: Request, work: Awaitable[Result], seconds: float) -> Result:
     """What `work` returns. Its body must have been read. Raises ApiError for whatever the work raises."""
-    task = asyncio.create_task(work)
-    gone = asyncio.create_task(_left(request.receive))
+    limit = asyncio.timeout(seconds)
+    watching = asyncio.create_task(_cut_short(limit, request.receive))
     try:
-        await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGone if gone.done() else too_late(seconds)
+        async with limit:
+            return await work
     except Exception as error:
-        raise api_error(error) from error
+        if not limit.expired():
+            raise api_error(error) from error
+        raise api_error(ClientGone() if watching.done() else too_late(seconds)) from error
     finally:
-        await _ended(task, gone)
+        watching.cancel()
+
+
+async def _cut_short(limit: asyncio.Timeout, receive: Receive) -> None:
+    """End the time that work has as soon as the client leaves."""
+    await _left(receive)
+    if not limit.expired():
+        limit.reschedule(0.0)
 
 
 async def together(works: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
