@@ -137,6 +137,15 @@ def test_columns_from_the_cache_need_no_media(tmp_path, samples, encoders, monke
     assert none.present.tolist() == [False]
 
 
+def test_a_column_that_a_record_lacks_is_not_read_from_the_cache(tmp_path, samples, encoders):
+    cache = FeatureCache(tmp_path / "cache")
+    cached = cache.of_samples(encoders["photo"], samples[:1], "photo", progress=False)
+    words = Sample(samples[0].id, {"caption": "its words alone"}, MODALITY)
+    batch = Collator(encoders, cached={"photo": cached})([words, samples[0]])
+    assert batch.columns["photo"].present.tolist() == [False, True]
+    assert batch.columns["caption"].present.tolist() == [True, True]
+
+
 def test_frozen_encoders_are_read_from_the_cache_unless_augmented(tmp_path, samples, encoders):
     cache = FeatureCache(tmp_path / "cache")
     collator = Collator.with_cache(samples, encoders, cache, progress=False)

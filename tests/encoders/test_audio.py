@@ -6,7 +6,7 @@ import torch
 import transformers as hf
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as ReferenceWhisper
 
-from sensorium.encoders.audio import TransformersAudioEncoder, WhisperEncoder, at_rate
+from sensorium.encoders.audio import TransformersAudioEncoder, WhisperEncoder, WhisperStatistics, at_rate
 from sensorium.encoders.whisper_files import convert_ctranslate2, read_ctranslate2
 from sensorium.media import Audio
 
@@ -73,6 +73,19 @@ def test_a_clip_does_not_depend_on_its_batch(whisper, sounds):
 def test_bfloat16_stays_within_the_stated_tolerance(whisper, sounds):
     exact, quick = (whisper.encode(sounds, dtype=dtype).pooled for dtype in (torch.float32, torch.bfloat16))
     assert torch.cosine_similarity(exact, quick).min() > 0.998
+
+
+def test_statistics_are_of_every_state_and_of_real_tokens_only(sounds):
+    torch.manual_seed(0)
+    encoder = WhisperStatistics(width=32, layers=2, heads=2, inner=32).eval()
+    states = encoder.states(encoder.prepare(sounds[:1]))
+    assert len(states) == 3
+    found = encoder.encode(sounds, dtype=torch.float32).pooled
+    assert found.shape == (len(sounds), encoder.width) == (len(sounds), 2 * 3 * 32)
+    centred = [state[0] - state[0].mean(-1, keepdim=True) for state in states]
+    tokens = torch.cat([x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() for x in centred], -1)
+    expected = torch.cat([tokens.mean(0), tokens.std(0, correction=0)])
+    torch.testing.assert_close(found[0], expected, atol=2e-3, rtol=0)
 
 
 def test_a_long_sound_is_cut_and_reported(caplog):

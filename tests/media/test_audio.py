@@ -36,8 +36,8 @@ def test_lossless_sound_at_its_own_rate_is_returned_exactly(make):
 def test_libsndfile_and_ffmpeg_agree(sounds):
     for name in ("wav", "wav 24", "wav float", "flac", "ogg", "opus", "mp3"):
         source = Source("audio", data=sounds[name])
-        one = media_audio._by_libsndfile(source, Limits(), 16_000).samples
-        two = media_audio._by_ffmpeg(source, Limits(), 16_000).samples
+        one = media_audio._by_libsndfile(source, Limits(), 16_000)
+        two = media_audio._by_ffmpeg(source, Limits(), 16_000)
         length = min(len(one), len(two))
         assert abs(len(one) - len(two)) <= 0.06 * 16_000, name
         middle = slice(length // 4, -length // 4)
@@ -161,6 +161,17 @@ def test_impossible_rates_are_refused(make):
     for rate in (0, -1, 16_000.5, "16000"):
         with pytest.raises(ValueError, match="expected whole samples per second"):
             media_audio.decode(bytes(data), rate=rate)
+
+
+def test_faster_speech_is_shorter_and_higher(sounds):
+    for speed in (0.9, 1.25):
+        heard = Source("audio", data=sounds["wav"]).decode(speed=speed)
+        assert heard.rate == 16_000
+        assert heard.seconds == pytest.approx(2.0 / speed, abs=1e-3)
+        assert frequency(heard) == pytest.approx(440.0 * speed, abs=1.0)
+    for speed in (0.0, 3.0, float("nan")):
+        with pytest.raises(ValueError, match=r"expected 0\.5 to 2\.0 times as fast"):
+            media_audio.decode(sounds["wav"], speed=speed)
 
 
 def test_a_picture_is_not_sound(pictures):

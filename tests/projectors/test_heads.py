@@ -61,6 +61,15 @@ def test_a_canonical_head_starts_as_the_closed_form_and_trains_its_mixing_only()
     assert [name for name, p in head.named_parameters() if p.requires_grad] == ["mix.weight"]
 
 
+def test_coordinates_are_dropped_in_training_only():
+    torch.manual_seed(0)
+    head = CanonicalHead(2, 2, dropout=0.5)
+    head.start(torch.zeros(2), torch.eye(2), torch.ones(2))
+    ones = Features.from_pooled(torch.ones(1000, 2))
+    assert set(head(ones).pooled.flatten().tolist()) == {0.0, 2.0}
+    assert torch.equal(head.eval()(ones).pooled, ones.pooled)
+
+
 def recalling(share: float, sharpness: float) -> CanonicalHead:
     """A head whose closed form is the plane itself, first axis twice as heavy."""
     head = CanonicalHead(2, 2, Recall(3, 2, share, sharpness))

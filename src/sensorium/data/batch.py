@@ -149,7 +149,7 @@ class Collator:
 
     def _read(self, name: str, samples: list[Sample]) -> Column:
         cached = self.cached[name]
-        rows = [cached.row(sample.id) for sample in samples]
+        rows = [cached.row(sample.id) if name in sample.columns else None for sample in samples]
         found = [row for row in rows if row is not None]
         present = torch.tensor([row is not None for row in rows], dtype=torch.bool)
         return Column(cached.modality, cached[found] if found else {}, present)

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from sensorium import weights
 from sensorium.encoders import published
 from sensorium.encoders.encoder import Encoder, masked_mean
-from sensorium.encoders.whisper import WHISPER_TINY, WhisperEncoder, at_rate
+from sensorium.encoders.whisper import WHISPER_TINY, WhisperEncoder, WhisperStatistics, at_rate
 from sensorium.features import Features
 from sensorium.media import Audio
 
-__all__ = ["WHISPER_TINY", "TransformersAudioEncoder", "WhisperEncoder", "at_rate"]
+__all__ = ["WHISPER_TINY", "TransformersAudioEncoder", "WhisperEncoder", "WhisperStatistics", "at_rate"]
 
 logger = logging.getLogger(__name__)
 

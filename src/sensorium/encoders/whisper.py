@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import soxr
@@ -88,7 +89,7 @@ class WhisperEncoder(Encoder):
         )
 
     @classmethod
-    def pretrained(cls, source: str | Path = WHISPER_TINY, padded: bool = False) -> WhisperEncoder:
+    def pretrained(cls, source: str | Path = WHISPER_TINY, padded: bool = False) -> Self:
         """tiny.en (English) from its package, or a Whisper folder of `transformers` or CTranslate2."""
         folder = weights.resolve(source)
         if (folder / "model.bin").exists():
@@ -176,16 +177,50 @@ class WhisperEncoder(Encoder):
         return torch.from_numpy(filters.T).float().contiguous()
 
     def forward(self, inputs: dict[str, Tensor]) -> Features:
+        tokens = self.states(inputs)[-1]
+        return Features(tokens, inputs["mask"], masked_mean(tokens, inputs["mask"]))
+
+    def states(self, inputs: dict[str, Tensor]) -> list[Tensor]:
+        """float[B, n, D] each: what enters the first layer without its positions, and what leaves every layer."""
         mel, mask = inputs["mel"], inputs["mask"]
         real = mask[:, None, :].to(mel.dtype)
         x = F.gelu(self.conv1(mel)) * real.repeat_interleave(2, -1)  # else conv2 would see the padding's bias
         x = F.gelu(self.conv2(x)).transpose(1, 2)
+        states = [x]
         x = x + self.embed_positions.weight[: x.shape[1]]
         keys = None if bool(mask.all()) else mask[:, None, None, :]
         for layer in self.layers:
             x = layer(x, keys)
-        tokens = self.layer_norm(x)
-        return Features(tokens, mask, masked_mean(tokens, mask))
+            states.append(x)
+        states[-1] = self.layer_norm(x)
+        return states
+
+
+class WhisperStatistics(WhisperEncoder):
+    """One vector a sound: how every layer's tokens are on average, and how far they scatter.
+
+        Whisper encoder ─► L + 1 states, / scale of each token ─► over time [mean ; standard deviation] ─► float[B, W]
+
+    W = 2 · (L + 1) · D. Statistics pooling as in x-vectors (Snyder et al. 2018, section 2.1), over all layers because
+    the last knows what Whisper writes in English, and lower ones how it sounds. Tokens are brought to one scale
+    (layer norm without weights), which differs by layer.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.state_width = self.width
+        self.width = 2 * (len(self.layers) + 1) * self.state_width
+
+    def token_count(self, media: Audio) -> int:
+        return 1
+
+    def forward(self, inputs: dict[str, Tensor]) -> Features:
+        mask = inputs["mask"]
+        states = [F.layer_norm(state.float(), (self.state_width,)) for state in self.states(inputs)]
+        tokens = torch.cat(states, -1)
+        mean = masked_mean(tokens, mask)
+        variance = masked_mean((tokens - mean[:, None]) ** 2, mask)
+        return Features.from_pooled(torch.cat([mean, variance.sqrt()], -1))
 
 
 class WhisperLayer(nn.Module):

@@ -152,12 +152,13 @@ class Source:
         limits: Limits | None = None,
         ground: tuple[int, int, int] = WHITE,
         rate: int = 16_000,
+        speed: float = 1.0,
         frames: int = 8,
         fps: float | None = None,
         short_side: int | None = None,
     ) -> Media:
-        """The media. `ground` is for pictures, `rate` for sound, `frames` or `fps` for video, `short_side` (a
-        number of pixels to scale larger ones down to) for both kinds of picture.
+        """The media. `ground` is for pictures, `rate` and `speed` for sound, `frames` or `fps` for video,
+        `short_side` (a number of pixels to scale larger ones down to) for both kinds of picture.
 
         Raises `MediaError` for whatever cannot be decoded or exceeds the limits (its own, unless given).
         """
@@ -170,7 +171,7 @@ class Source:
         if self.modality == "audio":
             from sensorium.media.audio import decode as decode_audio
 
-            return decode_audio(self, limits=limits, rate=rate)
+            return decode_audio(self, limits=limits, rate=rate, speed=speed)
         if self.modality == "video":
             from sensorium.media.video import decode as decode_video
 

@@ -53,20 +53,22 @@ class Recall(nn.Module):
 class CanonicalHead(nn.Module):
     """Features[B, T, W] -> Features[B, 1, D]; the tokens are left behind.
 
-        pooled ──► canonical (W -> D, fixed) ─┬─► mix (D -> D, trained), / |·| ──► + ──► pooled'
-                                              └─► recall (fixed), if there is one ─┘
+        pooled ──► canonical (W -> D, fixed) ─┬─► dropout, mix (D -> D, trained), / |·| ──► + ──► pooled'
+                                              └─► recall (fixed), if there is one ──────────┘
 
     canonical: the whitened coordinates of a closed-form alignment (`align(..., power=0)`)
     mix:       starts as diag(weights), so that the head starts *as* the closed form and training only adds to it.
                In whitened coordinates every direction has like variance, so one learning rate suits them all.
     recall:    left out in training mode, where each example would recall itself
+    dropout:   of coordinates, for a column that has few training examples
     """
 
-    def __init__(self, width: int, rank: int, recall: Recall | None = None) -> None:
+    def __init__(self, width: int, rank: int, recall: Recall | None = None, dropout: float = 0.0) -> None:
         super().__init__()
         self.canonical = nn.Linear(width, rank).requires_grad_(False)
         self.mix = nn.Linear(rank, rank, bias=False)
         self.recall = recall
+        self.dropout = nn.Dropout(dropout)
         self.width = rank
 
     def start(self, mean: Tensor, matrix: Tensor, weights: Tensor) -> None:
@@ -78,7 +80,7 @@ class CanonicalHead(nn.Module):
 
     def forward(self, features: Features) -> Features:
         coordinates = self.canonical(features.pooled)
-        pooled = self.mix(coordinates)
+        pooled = self.mix(self.dropout(coordinates))
         if self.recall is not None and not self.training:
             pooled = F.normalize(pooled, dim=-1) + self.recall(coordinates)
         return Features.from_pooled(pooled)
