@@ -1,6 +1,7 @@
 """The quickstart at debug size, end to end: what it writes can be opened, searched and believed."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 
 import sensorium
 from sensorium.data import bundled
+from sensorium.data.sample import Sample
 from sensorium.data.scenes import GROUNDS, Scenes
 from sensorium.evaluation import generated
 from sensorium.media import Video
 from sensorium.recipes import quickstart_captions
-from sensorium.recipes.image_text_audio import image_text_audio, training_samples
+from sensorium.recipes.image_text_audio import SPOKEN, image_text_audio, training_samples, uneven_pairs
 from sensorium.recipes.quickstart import quickstart
 from sensorium.recipes.quickstart_captions import CAPTIONS, NAMES
 from sensorium.retrieval.index import Index
@@ -145,11 +147,26 @@ def test_no_tested_thing_is_trained_on():
     assert bundled.UNSEEN_ARTIST not in {sample.fields.get("artist") for sample in trained}
 
 
+def test_a_sentence_is_bound_to_its_words_alone():
+    modality = {"image": "image", "text": "text", "audio": "audio"}
+    silent = Sample("silent", {"image": 1, "text": "a"}, modality)
+    spoken = Sample("spoken", {"image": 2, "text": "b", "audio": 3}, modality)
+    rows = [(row.id, sorted(row.columns)) for row in uneven_pairs([silent, spoken])]
+    assert rows == [
+        ("silent", ["image", "text"]),
+        ("spoken", ["image", "text"]),
+        *[("spoken", ["audio", "text"])] * SPOKEN,
+    ]
+
+
 def test_training_starts_as_the_closed_form_and_only_training_examples_are_remembered(tmp_path: Path):
     run = image_text_audio(tmp_path / "run", limit=LIMIT, epochs=1, progress=False)
     assert run.evaluate is not None
+    forgetful = deepcopy(run.model).eval()
+    for column in forgetful.columns:
+        forgetful.heads[column].recall = None
     with torch.no_grad():
-        scores = run.evaluate(run.model.train())  # as it trains: without recall
+        scores = run.evaluate(forgetful)
     assert all(score.value == score.closed_form for score in scores.values())
 
     model, samples = run.model.eval(), training_samples("fr")
