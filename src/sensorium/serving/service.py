@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from sensorium.serving.answers import ErrorBody
 from sensorium.serving.errors import ApiError
 from sensorium.serving.jobs import Jobs
 from sensorium.serving.metrics import Metrics
@@ -21,7 +22,6 @@ from sensorium.serving.served import (
     UnknownModel,
 )
 from sensorium.serving.settings import Settings
-from sensorium.serving.wire import ErrorBody
 
 Kind = TypeVar("Kind")
 

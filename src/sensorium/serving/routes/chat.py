@@ -13,13 +13,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from sensorium.serving.answers import AnswerMessage, ChatAnswer, Choice, Usage
 from sensorium.serving.posted import Posted
 from sensorium.serving.served import ServedAssistant, Written
 from sensorium.serving.service import COMPUTED, Here, Service
 from sensorium.serving.settings import Settings
 from sensorium.serving.things import invalid, messages_of
 from sensorium.serving.waiting import Events, answered, first_of, together
-from sensorium.serving.wire import AnswerMessage, ChatAnswer, ChatRequest, Choice, Usage
+from sensorium.serving.wire import ChatRequest
 
 router = APIRouter(tags=["chat"], route_class=Posted)
 SEEDS = 1 << 62  # seeds of the decoder are below

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Request
 
 from sensorium.facade import Prediction
 from sensorium.media import Source
+from sensorium.serving.answers import Classified, ClassifyAnswer
 from sensorium.serving.served import ServedPredictor, ServedSpace
 from sensorium.serving.service import COMPUTED, Here, Service
 from sensorium.serving.settings import Settings
 from sensorium.serving.things import invalid, listed, of_modality, things_of
 from sensorium.serving.waiting import answered, together
-from sensorium.serving.wire import Classified, ClassifyAnswer, ClassifyRequest
+from sensorium.serving.wire import ClassifyRequest
 
 router = APIRouter(tags=["classify"])
 LABEL = "label"  # the task of a zero-shot classification

@@ -12,12 +12,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from sensorium.media import Source
+from sensorium.serving.answers import EmbeddingsAnswer
 from sensorium.serving.posted import Posted
 from sensorium.serving.served import ServedSpace
 from sensorium.serving.service import COMPUTED, Here
 from sensorium.serving.things import invalid, things_of
 from sensorium.serving.waiting import answered, together
-from sensorium.serving.wire import EmbeddingsAnswer, EmbeddingsRequest
+from sensorium.serving.wire import EmbeddingsRequest
 
 router = APIRouter(tags=["embeddings"], route_class=Posted)
 # Numbers of vectors: so few are written in less time than handing them to a thread takes

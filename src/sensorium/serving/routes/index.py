@@ -16,6 +16,7 @@ from fastapi import APIRouter, File, Query, Request, Response, UploadFile
 
 from sensorium.media.signatures import HEAD, kind_of
 from sensorium.retrieval.items import RESERVED
+from sensorium.serving.answers import DeletedAnswer, IndexAnswer, IndexList, JobAnswer
 from sensorium.serving.errors import ApiError, api_error
 from sensorium.serving.intake import KINDS, source_of_bytes
 from sensorium.serving.jobs import Job
@@ -24,7 +25,7 @@ from sensorium.serving.service import COMPUTED, Here, Service, errors
 from sensorium.serving.settings import Settings
 from sensorium.serving.things import GIVEN, invalid, of_modality, words
 from sensorium.serving.waiting import answered
-from sensorium.serving.wire import DeletedAnswer, IndexAnswer, IndexList, JobAnswer, NewThing, RowsRequest
+from sensorium.serving.wire import NewThing, RowsRequest
 
 router = APIRouter(tags=["index"])
 MOST_FIELDS = 32

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from sensorium.serving.answers import ModelCard, ModelList
 from sensorium.serving.errors import ApiError
 from sensorium.serving.served import ServedAssistant, ServedModel, ServedPredictor, ServedSpace
 from sensorium.serving.service import Here, errors
-from sensorium.serving.wire import ModelCard, ModelList
 from sensorium.tasks import AnyOf, OneOf
 
 router = APIRouter(tags=["models"])

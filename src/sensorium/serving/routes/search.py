@@ -8,12 +8,13 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Request
 
 from sensorium.retrieval.index import Hit
+from sensorium.serving.answers import Found, SearchAnswer
 from sensorium.serving.filters import checked_filter
 from sensorium.serving.posted import Posted
 from sensorium.serving.service import COMPUTED, Here
 from sensorium.serving.things import invalid, of_modality, words
 from sensorium.serving.waiting import answered
-from sensorium.serving.wire import Found, SearchAnswer, SearchRequest
+from sensorium.serving.wire import SearchRequest
 
 router = APIRouter(tags=["search"], route_class=Posted)
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import PlainTextResponse
 
+from sensorium.serving.answers import TranscriptionAnswer
 from sensorium.serving.errors import ApiError
 from sensorium.serving.intake import source_of_bytes
 from sensorium.serving.served import ServedAssistant
 from sensorium.serving.service import COMPUTED, Here, Service
 from sensorium.serving.things import invalid
 from sensorium.serving.waiting import answered
-from sensorium.serving.wire import TranscriptionAnswer
 
 router = APIRouter(tags=["audio"])
 
