@@ -76,7 +76,7 @@ def image_text_audio(
     if limit is not None:
         samples = _spread(samples, limit)
         rank = min(rank, len({sample.meanings[-1] for sample in samples}) - 1)  # captions span no more
-    system_args = {"rank": rank, "size": size, "remembered": to_remember(samples)}
+    system_args = {"rank": rank, "size": size, "remembered": to_remember(samples), "statistics": True}
     model = system(**system_args)  # type: ignore[arg-type]
     features = FeatureCache(cache or cache_folder() / "features")
     views = cached_views(model, features, samples, progress)

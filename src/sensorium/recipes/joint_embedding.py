@@ -64,7 +64,10 @@ def joint_embedding(
             "caption beside each file (x.jpg and x.txt), or give a table with a column for each modality"
         )
     train, test = split(samples, held_out, seed)
-    args: dict[str, Any] = {"rank": min(rank, len({sample.meanings for sample in train}) - 1)}
+    args: dict[str, Any] = {
+        "rank": min(rank, len({sample.meanings for sample in train}) - 1),
+        "statistics": True,
+    }
     if any("video" in sample.columns for sample in samples):
         args["video"] = True
     model = image_text_audio(**args)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sensorium.encoders.audio import WhisperStatistics
+from sensorium.encoders.audio import WhisperEncoder, WhisperStatistics
 from sensorium.encoders.efficientnet_lite import EfficientNetLite
 from sensorium.encoders.encoder import Encoder
 from sensorium.encoders.text import SentenceEncoder
@@ -36,7 +36,11 @@ DROPOUT = {"audio": 0.7}  # of a head's coordinates: spoken sentences are few. C
 
 
 def image_text_audio(
-    rank: int = 600, size: int = 224, remembered: Mapping[str, int] | None = None, video: bool = False
+    rank: int = 600,
+    size: int = 224,
+    remembered: Mapping[str, int] | None = None,
+    video: bool = False,
+    statistics: bool = False,
 ) -> JointEmbedding:
     """The system with pretrained encoders and untrained heads, in evaluation mode.
 
@@ -44,11 +48,13 @@ def image_text_audio(
     remembered: by column, how many training examples its head has room for; None: heads that recall nothing
     video: with a column for clips: what their frames show on average, and how the last differs from the first. Without
            it a clip is searched for as the mean of its frames
+    statistics: hear how all of Whisper's states are and scatter, as the recipes do; without it, checkpoints from
+           before there was this: the mean of its last
     """
     encoders: dict[str, Encoder] = {
         "image": EfficientNetLite.pretrained(size=size, stages=STAGES),
         "text": SentenceEncoder.pretrained(layers=LAYERS),
-        "audio": WhisperStatistics.pretrained(),
+        "audio": (WhisperStatistics if statistics else WhisperEncoder).pretrained(),
     }
     if video:
         encoders["video"] = FrameChanges(EfficientNetLite.pretrained(size=size, stages=STAGES))
