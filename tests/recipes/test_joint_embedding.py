@@ -72,7 +72,7 @@ def test_clips_with_captions_are_trained_indexed_and_searched(tmp_path, capsys, 
         write_video(Video(frames, np.arange(2.0)), clips / f"{first}-{second}.mp4")
         (clips / f"{first}-{second}.txt").write_text(f"{first} turns {second}")
     run = joint_embedding(clips, Path("run"), rank=20, epochs=1, held_out=0.1, progress=False)
-    assert run.system_args == {"rank": 20, "video": True}
+    assert run.system_args == {"rank": 20, "video": True, "statistics": True}
     fit(run)
     main(["index", "index", str(clips), "--model", "run"])
     assert "30 added" in capsys.readouterr().out
