@@ -1,8 +1,11 @@
 """Naming and describing with retrieval: neighbours that cannot cheat, choosing, and the recipe at a debug size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from sensorium.data.sample import Sample
 from sensorium.evaluation.blind import Blind
@@ -11,9 +14,18 @@ from sensorium.evaluation.scores import interval
 from sensorium.models.decoding import Decoding
 from sensorium.recipes import retrieval_tests
 from sensorium.recipes.caption_items import Item, candidates, item_of, sentence, trust_of
-from sensorium.recipes.caption_tests import Belief, Offered, best, fixed_caption
+from sensorium.recipes.caption_tests import (
+    Belief,
+    CaptionTest,
+    Offered,
+    best,
+    chosen_trust,
+    fixed_caption,
+    looked_up_scores,
+)
 from sensorium.recipes.captions import captions
 from sensorium.recipes.neighbours import Known, Neighbours, folds
+from sensorium.recipes.open_words import SENSE, Words
 from sensorium.recipes.retrieval_tests import (
     CaptionMeasures,
     NameTest,
@@ -67,6 +79,32 @@ def test_a_picture_that_the_space_has_seen_is_refused():
         drawn.neighbours(rows_of(drawn, 1), rows_of(drawn, 0), range(12), k=2)
 
 
+def test_a_word_that_no_training_picture_has_may_describe():
+    """Things 10 and 11 are only words; the space knows their texts by those of the others."""
+    drawn = known(things=12, artists=3)
+    gallery = [row for row in range(30) if row % 3 < 2]
+    unseen = [30, 33]
+    text = torch.cat([drawn.text, torch.zeros(36, SENSE)], 1)  # nothing but the classifier knows their sense
+    text[torch.arange(36), 24 + torch.arange(36) // 3] = 1.0
+    image = torch.cat([drawn.image, torch.zeros(36, 2)], 1)
+    image[30, -2], image[33, -1] = 1.0, 1.0
+    said = ["thing 10", "thing 11", "Thing 0."]
+    words = Words(said, text[[30, 33, 0]], torch.tensor([0, 1]), 100 * torch.eye(2), torch.zeros(2))
+    all_known = Known(drawn.samples, image, text, words)
+    found = all_known.described(unseen, gallery, k=3, share=10.0)
+    assert [one.captions[0] for one in found] == ["thing 10", "thing 11"]
+    assert all(one.nearest in {f"thing {n}" for n in range(10)} for one in found)  # copies what was drawn
+
+    every = all_known.described(unseen, gallery, k=99, share=0.0)[0]
+    assert sorted(every.captions) == sorted(f"thing {n}" for n in range(12))  # "Thing 0." is none besides
+    assert list(every.scores) == sorted(every.scores, reverse=True)
+    maps = all_known.maps(gallery)
+    looked, told = F.normalize(maps["image"](image[30]), dim=0), F.normalize(maps["text"](text[33]), dim=0)
+    assert every.scores[every.captions.index("thing 11")] == pytest.approx(float(looked @ told), abs=1e-5)
+    with pytest.raises(ValueError, match="2 queries are in the gallery"):
+        all_known.described(unseen, range(36), k=3)
+
+
 def test_folds_stay_whole():
     drawn = known(things=10, artists=2)
     parts = folds(range(20), drawn.samples, 2)
@@ -109,6 +147,22 @@ def test_trust_and_belief_decide_between_the_likeliest_caption_and_what_the_othe
     measure = CaptionMeasures(["A red ball."], ("ROUGE-L",))
     beliefs = [Belief(trust, 0.0) for trust in (0.0, 4.0, 6.0, 10.0)]  # of 1.5 times the chance: 4.05
     assert best(beliefs, offered, measure) == Belief(6.0, 0.0)
+    found = Neighbours(texts, (0.5, 0.4, 0.4), "A small cat.")
+    item = Item(0, None, "caption", "A red ball.", found, ())
+    assert chosen_trust([item]) == 6.0
+    scores = looked_up_scores([item, replace(item, answer="A small cat.")], trust=6.0)
+    head = scores["captions.looked_up.retrieval_consensus.head_noun"]
+    assert (head.value, head.copy) == (0.5, 0.5)  # says "A red ball." of both, copies the cat
+
+
+def test_where_the_language_model_is_not_believed_it_is_not_asked(monkeypatch):
+    found = [Neighbours((a, b), (0.9, 0.1), b) for a, b in (("A cat.", "A dog."), ("A hat.", "A cup."))]
+    items = [Item(row, None, "caption", "A cat.", one, ()) for row, one in enumerate(found)]
+    monkeypatch.setattr(retrieval_tests, "write", lambda model, collate, asked: ["A pen."] * len(asked))
+    monkeypatch.setattr(retrieval_tests, "rank", None)
+    said = CaptionTest("captions", items, rule=Belief(10.0, 0.0), brief=True).said(None, None)
+    assert said.texts["chooses"] == said.texts["retrieval_consensus"] == ["A cat.", "A hat."]
+    assert said.blind["chooses"].shuffled == [["A hat.", "A cat."]]
 
 
 def test_the_fixed_caption_is_what_all_captions_agree_with_most():
@@ -145,7 +199,9 @@ def test_of_a_caption_as_much_is_held_as_is_asked_for():
     brief = CaptionMeasures(["A red cat.", "A dog."], ("ROUGE-L", "CIDEr"))(["A cat.", "A dog."])
     assert list(brief) == ["head_noun", "ROUGE-L", "CIDEr"]
     assert brief["head_noun"].value == 1.0
-    full = CaptionMeasures(["A red cat.", "A dog."])(["A cat.", "A dog."])
+    measured = ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr")
+    full = CaptionMeasures(["A red cat.", "A dog."], measured)(["A cat.", "A dog."])
+    assert list(full) == ["head_noun", *measured]
     assert {name: full[name].value for name in brief} == {name: one.value for name, one in brief.items()}
 
 
@@ -174,7 +230,11 @@ def test_names_become_captions_and_captions_stay():
     assert item.shown == ("red apple", "crow")
     assert item_of([sample], 0, "caption", found, shown=1).shown == ("red apple",)
     assert (item.nearest(1).found.captions, item.nearest(1).found.scores) == (("A red apple.",), (0.9,))
-    assert item_of([sample], 0, "name", found, shown=2).found.captions == ("red apple", "A crow.")
+    named = item_of([sample], 0, "name", found, shown=2)
+    assert (named.found.captions, named.answer) == (("red apple", "A crow."), "A pear.")
+    drawing = Sample("x", {"text": "pear"}, {"text": "text"})
+    assert item_of([drawing], 0, "caption", found, shown=2).answer == "A pear."
+    assert item_of([drawing], 0, "name", found, shown=2).answer == "pear"
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +244,11 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(smol_captioner, "STAGES", (6,))  # 112 numbers a picture: a closed form takes no time
         patch.setattr(retrieval_tests, "WRITING", Decoding(max_tokens=2))  # it has learned nothing to say
+        patch.setattr("sensorium.recipes.captions.PARTS", 2)
+        patch.setattr("sensorium.recipes.caption_tests.HELD", ("ROUGE-L",))  # without Java
+        patch.setattr("sensorium.recipes.captions.class_names", lambda: [["tree frog", "frog"], ["ox"]])
+        patch.setattr("sensorium.recipes.captions.classifier", lambda: (torch.eye(2, 112), torch.zeros(2)))
+        patch.setattr("sensorium.recipes.captions.nouns", lambda tokenizer: ["cup", "hat"])
         run = captions(folder, steps=1, batch_size=2, cache=folder / "cache", **options)
         before = {
             name: p.detach().clone()
@@ -198,7 +263,7 @@ def test_the_recipe_trains_lora_only_and_scores_beside_copy_and_blind(trained):
     scores = result.scores
     for name in ("names.unseen_artist.chooses.accuracy", "captions.unseen_things.chooses.head_noun"):
         assert None not in [scores[name][key] for key in ("copy", "blind_withheld", "blind_shuffled")]
-        assert "cosine" in scores[name]["note"]
+        assert "chosen on validation pictures" in scores[name]["note"]
     assert scores["captions.unseen_things.chooses.ROUGE-L"]["majority"] is not None
     best = scores["names.unseen_artist.among_retrieved.accuracy"]["value"]
     assert scores["names.unseen_artist.chooses.accuracy"]["value"] <= best
@@ -211,9 +276,12 @@ def test_the_recipe_trains_lora_only_and_scores_beside_copy_and_blind(trained):
 
 def test_a_prompt_names_neighbours_and_never_its_own_thing_unless_the_test_does(trained):
     _, run, _, _ = trained
-    for item in run.collate.items:
-        if item.task == "caption":
-            assert item.answer not in item.found.captions
+    described = [item for item in run.collate.items if item.task == "caption"]
+    assert {item.picture.id.split("/")[0] for item in described} == {"stamps", "emoji"}
+    words = {"A tree frog.", "A frog.", "An ox.", "A cup.", "A hat."}
+    for item in described:
+        assert item.answer not in set(item.found.captions) - words
+        assert item.found.nearest != item.answer
     (text,) = [p["text"] for p in run.collate.items[0].messages("x")[0]["content"] if p["type"] == "text"]
     assert text.startswith("Similar pictures: " + run.collate.items[0].shown[0])
 
@@ -233,6 +301,12 @@ def test_captions_are_worth_what_they_share_and_names_all_or_nothing():
     right, fish, dog = candidates(written, trust=10.0)
     assert (right.text, right.worth) == ("A fish.", -1.0)
     assert (fish.worth, fish.prior, dog.worth, dog.prior) == (2 / 3, 5.0, 0.0, 2.5)
+    offered = Neighbours(("A red fish.", "A fish."), (0.5, 0.25), "A dog.")  # a word that is the right one
+    assert [(one.text, one.prior) for one in candidates(replace(written, found=offered), trust=10.0)] == [
+        ("A fish.", 2.5),
+        ("A red fish.", 5.0),
+    ]
+    assert candidates(replace(written, found=offered), trust=10.0)[0].worth == 1.0
     named = Item(0, None, "name", "dog", found, ())
     assert [(one.text, one.worth, one.prior) for one in candidates(named, trust=10.0)] == [
         ("dog", 1.0, 2.5),

@@ -6,7 +6,7 @@ Item -> its right answer and its neighbours' captions -> ChoiceBatch
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,9 +54,11 @@ class Item:
         return [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
 
     def conversation(self, answer: str) -> Sample:
-        """With the id of its picture, by which a collator finds the picture's features."""
+        """With the id of its picture, by which a collator finds the picture's features, and the item's row, by which
+        it packs the answers of one item: where no picture is shown, too, their prompt is read once."""
         id = "no picture" if self.picture is None else self.picture.id
-        return Sample(id, {"messages": self.messages(answer)}, {"messages": "conversation"})
+        messages = {"messages": self.messages(answer)}
+        return Sample(id, messages, {"messages": "conversation"}, fields={"row": self.row})
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,14 @@ class Candidate:
 class ChoiceCollator:
     """Places of items -> ChoiceBatch: the right answer of each first, then the captions of its neighbours.
 
-    trust: nats that a unit of cosine speaks for a neighbour's caption, beside the language model
+    trust: by task the nats that a unit of score speaks for a caption, beside the language model
     plain: share of the items whose prompt holds no neighbours
     wrong: at most so many other answers an item, drawn anew each time; None: all
     """
 
     collate: ConversationCollator
     items: Sequence[Item]
-    trust: float
+    trust: Mapping[str, float]
     plain: float = 0.0
     wrong: int | None = None
 
@@ -88,7 +90,7 @@ class ChoiceCollator:
         item = self.items[int(place)]
         if random.random() < self.plain:
             item = replace(item, shown=())
-        right, *others = candidates(item, self.trust)
+        right, *others = candidates(item, self.trust[item.task])
         if self.wrong is not None and len(others) > self.wrong:
             others = random.sample(others, self.wrong)
         return item, [right, *others]
@@ -115,13 +117,15 @@ def candidates(item: Item, trust: float) -> list[Candidate]:
     """The right answer, then the neighbours' that say something else.
 
     Of names one is right and the others are worth nothing; where the right one is not among the neighbours, it is
-    no more like the picture than the last of them. A caption's neighbours show other things: each is worth what it
-    shares with the right caption, which itself is only to be written, since nobody offers it in a test.
+    no more like the picture than the last of them. Each caption is worth what it shares with the right one, which
+    itself is only to be written where it is not among them, since then nobody offers it in a test.
     """
     name = item.task == "name"
     like = dict(zip(map(bundled.normalised, item.found.captions), item.found.scores))
     form = bundled.normalised(item.answer)
-    right = Candidate(item.answer, 1.0 if name else -1.0, trust * like.get(form, min(like.values())))
+    right = Candidate(
+        item.answer, 1.0 if name or form in like else -1.0, trust * like.get(form, min(like.values()))
+    )
     others = [
         Candidate(text, 0.0 if name else overlap(text, item.answer), trust * score)
         for text, score in zip(item.found.captions, item.found.scores)
@@ -160,7 +164,8 @@ def item_of(samples: Sequence[Sample], row: int, task: str, found: Neighbours, s
         sentences = tuple(map(sentence, found.captions))
         as_said = replace(found, captions=sentences, nearest=sentence(found.nearest))
     in_prompt = tuple(bundled.normalised(caption) for caption in found.captions[:shown])
-    return Item(row, sample, task, str(sample.columns["text"]), as_said, in_prompt)
+    answer = str(sample.columns["text"])
+    return Item(row, sample, task, answer if task == "name" else sentence(answer), as_said, in_prompt)
 
 
 def sentence(caption: str) -> str:

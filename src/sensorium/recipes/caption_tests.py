@@ -1,6 +1,6 @@
-"""How well a language model describes with retrieval: the consensus of what similar pictures are called.
+"""How well a language model describes with retrieval: the consensus of what a picture may be called.
 
-neighbours' captions, cosines, log p of the language model ──► chances ──► the caption of the largest expected ROUGE-L
+captions, scores, log p of the language model ──► chances ──► the caption of the largest expected ROUGE-L
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.evaluation.blind import Blind
+from sensorium.evaluation.blind import Blind, beside_blind
 from sensorium.evaluation.captions import rouge_l
 from sensorium.evaluation.consensus import agreement, consensus
 from sensorium.evaluation.generated import GeneratedScore
@@ -30,15 +30,15 @@ from sensorium.recipes.retrieval_tests import (
     share,
 )
 
-TRUSTS = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)  # nats a unit of cosine
+TRUSTS = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0)  # nats a unit of score
 BELIEFS = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)  # nats a nat of the language model
 
 
 @dataclass(frozen=True)
 class Belief:
-    """How likely each neighbour's caption is held to be the right one.
+    """How likely each caption is held to be the right one.
 
-    softmax(trust · cosine + belief · log p), log p the language model's of the whole caption; belief 0 is retrieval
+    softmax(trust · score + belief · log p), log p the language model's of the whole caption; belief 0 is retrieval
     alone, trust 0 is the language model alone, among what was retrieved
     """
 
@@ -52,7 +52,7 @@ class Belief:
         return np.asarray(chances / chances.sum())
 
     def __str__(self) -> str:
-        chances = f"softmax({self.trust:g} · cosine + {self.belief:g} · log p)"
+        chances = f"softmax({self.trust:g} · score + {self.belief:g} · log p)"
         return f"the consensus under {chances}, chosen on validation pictures"
 
 
@@ -61,7 +61,7 @@ LANGUAGE_MODEL = Belief(0.0, 1.0)
 
 @dataclass(frozen=True)
 class Offered:
-    """The captions of N items' neighbours, what speaks for them, and float[K, K] how far those of an item agree."""
+    """The captions that N items may have, what speaks for them, and float[K, K] how far those of an item agree."""
 
     ranked: Ranked
     agreed: list[np.ndarray]
@@ -92,7 +92,7 @@ class CaptionTest:
 
     validation: items that did not train the language model, by which it is chosen how far to believe it; not needed
                 where `rule` is given
-    looked_up:  items by which it is chosen how far to trust retrieval, likewise; the language model may know them
+    trust:      how far to trust retrieval, likewise (`chosen_trust`)
     fixed:      the caption to say of any picture, as a blind baseline; None: not measured
     brief:      leave out what is costly and says little more
     """
@@ -100,7 +100,7 @@ class CaptionTest:
     name: str
     items: Sequence[Any]
     validation: Sequence[Any] = ()
-    looked_up: Sequence[Any] = ()
+    trust: float = 0.0
     rule: Belief | None = None
     fixed: str | None = None
     brief: bool = False
@@ -108,10 +108,10 @@ class CaptionTest:
     def said(self, model: MultimodalLM, collate: Any) -> Said:
         rule = self.rule or self._chosen(model, collate)
         runs = Runs(model, collate, self.items)
-        offered = Offered.of(runs.ranked("as they are"))
+        offered = self._offered(runs, "as they are", rule)
         copy = [item.found.nearest for item in self.items]
         fixed = None if self.fixed is None else [self.fixed] * len(self.items)
-        shuffled = Offered.of(runs.ranked("other picture and neighbours")).consensus(rule)
+        shuffled = self._offered(runs, "other picture and neighbours", rule).consensus(rule)
         texts = {
             "chooses": offered.consensus(rule),
             "retrieval_consensus": offered.consensus(replace(rule, belief=0.0)),
@@ -142,16 +142,32 @@ class CaptionTest:
         scores["among_retrieved.head_noun"] = share(offered)
         return {f"{self.name}.{name}": score for name, score in scores.items()}
 
+    def _offered(self, runs: Runs, condition: str, rule: Belief) -> Offered:
+        if self.brief and not rule.belief:  # what the language model holds likely would not be looked at
+            return Offered.without_model(runs.items[condition])
+        return Offered.of(runs.ranked(condition))
+
     def _chosen(self, model: MultimodalLM, collate: Any) -> Belief:
-        known, unknown = (
-            CaptionMeasures([item.answer for item in items], ("ROUGE-L",))
-            for items in (self.looked_up, self.validation)
-        )
-        trust = best(
-            [Belief(trust, 0.0) for trust in TRUSTS], Offered.without_model(self.looked_up), known
-        ).trust
-        offered = Offered.of(rank(model, collate, self.validation))
-        return best([Belief(trust, belief) for belief in BELIEFS], offered, unknown)
+        beliefs = [Belief(self.trust, belief) for belief in BELIEFS]
+        return best(beliefs, Offered.of(rank(model, collate, self.validation)), measure_of(self.validation))
+
+
+def chosen_trust(items: Sequence[Any]) -> float:
+    """How far to trust retrieval, by items of which it alone decides; the language model may know them."""
+    beliefs = [Belief(trust, 0.0) for trust in TRUSTS]
+    return best(beliefs, Offered.without_model(items), measure_of(items)).trust
+
+
+def looked_up_scores(items: Sequence[Any], trust: float) -> dict[str, GeneratedScore]:
+    """What retrieval alone says of the pictures on which `trust` was chosen, beside the copy: many more than a test."""
+    said = Offered.without_model(items).consensus(Belief(trust, 0.0))
+    right = CaptionMeasures([item.answer for item in items], BRIEF)
+    scores = beside_blind(right, said, Blind(copy=[item.found.nearest for item in items]))
+    return {f"captions.looked_up.retrieval_consensus.{name}": score for name, score in scores.items()}
+
+
+def measure_of(items: Sequence[Any]) -> CaptionMeasures:
+    return CaptionMeasures([item.answer for item in items], ("ROUGE-L",))
 
 
 def best(beliefs: Sequence[Belief], offered: Offered, measure: Any) -> Belief:

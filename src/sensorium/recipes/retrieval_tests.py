@@ -23,7 +23,7 @@ from sensorium.objectives.choice import likelihoods
 
 LAMBDAS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)  # nats a unit of cosine
 WRITING = Decoding(max_tokens=24, stop=("\n",))
-HELD = ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr")
+HELD = ("BLEU-1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 BRIEF = ("ROUGE-L", "CIDEr")
 BESIDE = {
     "retrieval": "retrieval alone",
@@ -88,7 +88,7 @@ class Runs:
 
     def __init__(self, model: MultimodalLM, collate: Any, items: Sequence[Any]) -> None:
         self._of = model, collate
-        self._items = conditions(items)
+        self.items = conditions(items)
         self._done: dict[tuple[Any, str], Any] = {}
 
     def ranked(self, condition: str) -> Ranked:
@@ -102,7 +102,7 @@ class Runs:
 
     def _once(self, run: Any, condition: str) -> Any:
         if (run, condition) not in self._done:
-            self._done[run, condition] = run(*self._of, self._items[condition])
+            self._done[run, condition] = run(*self._of, self.items[condition])
         return self._done[run, condition]
 
 
@@ -187,18 +187,21 @@ def beside(
 
 
 class CaptionMeasures:
-    """captions -> {"head_noun": …, "BLEU-1": …, "BLEU-4": …, "ROUGE-L": …, "CIDEr": …}, or the held of these"""
+    """captions -> {"head_noun": …, and the held of "BLEU-1", …, "METEOR" (where there is Java), "ROUGE-L", "CIDEr"}"""
 
     def __init__(self, references: Sequence[str], held: Sequence[str] = HELD) -> None:
         self.held = held
         self.heads = [head_noun(text) for text in references]
-        self.captions = CaptionScores([[text] for text in references], tokenizer="simple", meteor=False)
+        meteor = None if "METEOR" in held else False
+        self.captions = CaptionScores([[text] for text in references], tokenizer="simple", meteor=meteor)
 
     def __call__(self, captions: Sequence[str]) -> dict[str, Measured]:
         hits = [head_noun(text) == head for text, head in zip(captions, self.heads, strict=True)]
         # A caption without a word cannot be scored as one.
         found = self.captions([text if _WORD.search(text) else "nothing" for text in captions])
-        return {"head_noun": Measured(np.array(hits, float))} | {name: found[name] for name in self.held}
+        return {"head_noun": Measured(np.array(hits, float))} | {
+            name: found[name] for name in self.held if name in found
+        }
 
 
 def head_noun(caption: str) -> str:
@@ -225,7 +228,7 @@ def chosen_rule(ranked: Ranked, measure: Any) -> Rule:
 
 @torch.no_grad()
 def rank(model: MultimodalLM, collate: Any, items: Sequence[Any], batch_size: int = 16) -> Ranked:
-    """How likely the model holds each of the neighbours' captions to be the answer."""
+    """How likely the model holds each of the captions found to be the answer."""
     model.eval()
     k = max(len(item.found.captions) for item in items)
     totals, means = (np.full((len(items), k), -np.inf) for _ in range(2))

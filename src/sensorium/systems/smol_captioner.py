@@ -1,14 +1,15 @@
-"""A small language model that names and describes one thing, with what similar pictures were called in its prompt.
+"""A small language model that names and describes one thing, with what it may be called in its prompt.
 
     image uint8[H, W, 3] ──► EfficientNet-Lite0, stages 6–9, pooled ──► linear ──► 4 tokens ──┐
                                       │ frozen                                                ▼
-                                      └──► nearest training pictures ──► their names ──► "Similar pictures: …; …"
+                                      └──► nearest captions and words ───────────────► "Similar pictures: …; …"
                                                                                               ▼
                                                                     SmolLM2-135M + LoRA ──► a name, a caption
 
 The prefix is ClipCap's (Mokady et al. 2021, arXiv:2111.09734), the names in the prompt those of SmallCap (Ramos et al.
-2023, arXiv:2209.15323), which retrieves captions by the picture. The neighbours come from outside: they are words of
-the prompt (`recipes/captions.py` finds them), and without them the system is a plain captioner.
+2023, arXiv:2209.15323), which retrieves captions by the picture. They come from outside: they are words of the prompt
+(`recipes/captions.py` finds them, among the captions of training pictures and words that no picture goes with), and
+without them the system is a plain captioner.
 """
 
 from __future__ import annotations
