@@ -61,7 +61,7 @@ def captions(
     Hardware and time: 1 CPU core, about ten minutes and as much for the tests; the features of the pictures once.
     Expected: names of 400 drawings by an unseen artist 67.5 % right with or without the language model, by copying the
     nearest picture 62.3; captions of 193 unseen stamps: ROUGE-L 41.5 with or without the language model, copy 39.5;
-    of 741 training stamps, each described without it, 41.2 without the language model, copy 34.8 (docs/answers.md).
+    of 741 training stamps, on which this was chosen, 41.2 without the language model, copy 34.8 (docs/answers.md).
 
     Args:
         folder: Where the run is written.
