@@ -58,7 +58,7 @@ def captions(
     stamp among the captions of other things and words that no picture goes with, in a space fitted without it.
 
     Command: sensorium train captions
-    Hardware and time: 1 CPU core, about ten minutes and as much for the tests; the features of the pictures once.
+    Hardware and time: 1 CPU core, ten to twenty minutes and as much for the tests; the features of the pictures once.
     Expected: names of 400 drawings by an unseen artist 67.5 % right with or without the language model, by copying the
     nearest picture 62.3; captions of 193 unseen stamps: ROUGE-L 41.5 with or without the language model, copy 39.5;
     of 741 training stamps, on which this was chosen, 41.2 without the language model, copy 34.8 (docs/answers.md).

@@ -29,6 +29,7 @@ from sensorium.media import Audio, Source
 from sensorium.models.joint_embedding import JointEmbedding
 from sensorium.recipes.bundled_tests import BundledTests, TestSet
 from sensorium.recipes.image_text_audio import image_text_audio
+from sensorium.recipes.open_words import class_names
 from sensorium.recipes.quickstart_answers import SCENES, STEPS, Answered, train_and_ask
 from sensorium.recipes.quickstart_captions import TESTED, Captioned, name_and_caption
 from sensorium.retrieval.index import Index
@@ -153,6 +154,7 @@ def fetch_weights(console: Console, answers: bool) -> None:
     if answers:
         with console.status("converting SmolLM2, once"):
             CausalBackbone.pretrained()
+        class_names()
 
 
 def unseen_pictures(limit: int | None = None) -> list[Sample]:
