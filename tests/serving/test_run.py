@@ -1,5 +1,6 @@
 """The process: what it accepted it answers before it ends, with exit status 0; a port in use is told."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -127,3 +128,22 @@ def test_the_address_can_be_opened_in_a_browser():
         settings = Settings(host=host, port=0)
         with bound(settings) as listening:
             assert address(listening, settings) == f"http://{shown}:{listening.getsockname()[1]}"
+
+
+def test_parts_of_an_answer_do_not_wait_for_each_other():
+    async def no_delay() -> int:
+        found: asyncio.Queue[int] = asyncio.Queue()
+
+        async def accepted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            sock = writer.get_extra_info("socket")
+            found.put_nowait(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listening = bound(Settings(port=0))
+        async with await asyncio.start_server(accepted, sock=listening):
+            _, client = await asyncio.open_connection(*listening.getsockname())
+            option = await found.get()
+            client.close()
+        return option
+
+    assert asyncio.run(no_delay()) != 0
