@@ -30,9 +30,7 @@ WAYS: dict[str, list[dict[str, Any]]] = {
     "image": [{"ground": ground} for ground in GROUNDS],
     "audio": [{"speed": speed} for speed in SPEEDS],
 }
-SPOKEN = (
-    5  # times that a spoken sentence stands among the data, so that a batch has some hundred to tell apart
-)
+SPOKEN = 5  # times that a spoken sentence stands among the data, so that a batch tells some 400 apart
 
 
 def image_text_audio(
