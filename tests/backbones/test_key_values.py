@@ -39,17 +39,18 @@ def test_any_order_of_changes_is_as_in_lists(seed):
     for _ in range(60):
         if not rows or chance.random() < 0.3:  # some join
             number, positions = chance.randint(1, 3), chance.randint(1, 40)
-            more, fresh = KeyValues(LAYERS), numbered(number, positions, made)
-            read(more, fresh)
+            fresh = numbered(number, positions, made)
             made += number
             lists = fresh[0, :, 0, :, 0].tolist()
             if not rows:
-                cache, rows = more, lists
+                cache, rows = KeyValues(LAYERS), lists
+                read(cache, fresh)
                 continue
             longest = max(len(rows[0]), positions)
             cache.move(longest - len(rows[0]))
-            more.move(longest - positions)
-            cache.put_behind(more)
+            more = cache.room_behind(number, positions)
+            read(more, fresh)
+            cache.take_in(more)
             rows = [[None] * (longest - len(row)) + row for row in rows + lists]
         elif chance.random() < 0.4:  # some leave: the last take their places, or all keep their order
             stay = sorted(chance.sample(range(len(rows)), chance.randint(1, len(rows))))
@@ -82,13 +83,33 @@ def test_rows_that_take_the_places_of_others_move_nothing_else():
     read(cache, numbered(4, 5, 0))
     places = [buffer.data_ptr() for buffer in cache.buffers]
     cache.batch_select_indices(torch.tensor([0, 3, 2]))
-    more = KeyValues(LAYERS)
+    more = cache.room_behind(1, 5)
     read(more, numbered(1, 5, 9))
-    cache.put_behind(more)
+    cache.take_in(more)
     cache.move(-2)
     cache.move(1)
     assert [buffer.data_ptr() for buffer in cache.buffers] == places
     assert held(cache, 0) == [[0, row * 1000 + 2, row * 1000 + 3, row * 1000 + 4] for row in (0, 3, 2, 9)]
+
+
+def test_what_stands_before_the_positions_of_rows_that_join_is_zeros():
+    cache = KeyValues(LAYERS)
+    read(cache, numbered(2, 5, 0))
+    cache.batch_select_indices(torch.tensor([0]))
+    with torch.inference_mode():
+        for buffer in cache.buffers:
+            buffer[:, 1] = torch.nan  # as memory that nobody has written
+    more = cache.room_behind(1, 2)
+    read(more, numbered(1, 2, 9))
+    cache.take_in(more)
+    assert held(cache, 1) == [[1, 2, 3, 4, 5], [0, 0, 0, 9001, 9002]]
+
+
+def test_rows_that_were_only_given_room_change_nothing():
+    cache = KeyValues(LAYERS)
+    read(cache, numbered(1, 3, 0))
+    cache.room_behind(4, 2)
+    assert held(cache, 0) == [[0, 1, 2]]
 
 
 def test_a_row_may_stand_many_times():

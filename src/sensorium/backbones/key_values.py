@@ -82,16 +82,28 @@ class KeyValues:
             window[..., :places, :] = 0
 
     @torch.inference_mode()
-    def put_behind(self, other: KeyValues) -> None:
-        """The rows of another cache of as many positions go behind these."""
-        assert self.length == other.length
-        together = self.rows + other.rows
+    def room_behind(self, rows: int, positions: int) -> KeyValues:
+        """An empty cache in these buffers, of more rows: when `positions` are in it, they end where these end.
+
+        Then `take_in` makes its rows these ones' last: what was read moves nowhere. No position is moved, dropped or
+        read here meanwhile. positions: at most `length`; what stands before them is zeros.
+        """
+        assert positions <= self.length
+        together = self.rows + rows
         if together > self.buffers[0].shape[1]:
             _, _, heads, room, channels = self.buffers[0].shape
             self._grow((2, together, heads, room, channels))
-        first, self.rows = self.rows, together
-        for mine, theirs in zip(self._windows(), other._windows(), strict=True):
-            mine[:, first:] = theirs
+        behind = KeyValues(self.layers)
+        behind.buffers = [buffer[:, self.rows : together] for buffer in self.buffers]
+        behind.rows, behind.start = rows, self.start + self.length - positions
+        for buffer in behind.buffers:
+            buffer[:, :, :, self.start : behind.start] = 0
+        return behind
+
+    def take_in(self, behind: KeyValues) -> None:
+        """The rows of a cache that `room_behind` made, once they are read."""
+        assert behind.start + behind.length == self.start + self.length
+        self.rows += behind.rows
 
     def _windows(self) -> list[Tensor]:
         """What is in use of each buffer: float32[2, B, G, P, E]."""

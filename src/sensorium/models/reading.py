@@ -37,8 +37,8 @@ class Reader(Protocol):
     def keep(self, places: list[int]) -> None:
         """Go on with these rows only."""
 
-    def join(self, other: Any) -> None:
-        """Go on with the rows of another reader over the same model behind these."""
+    def take_in(self, embeddings: Tensor, mask: Tensor | None) -> None:
+        """Read the prompts of more rows, as a reader of their own would, and go on with them behind these."""
 
 
 @torch.no_grad()
@@ -126,14 +126,16 @@ class CausalReader:
         )
 
     @torch.no_grad()
-    def join(self, other: CausalReader) -> None:
-        mine, theirs = self._real(), other._real()
-        longest = max(mine.shape[1], theirs.shape[1])
-        for reader, mask in ((self, mine), (other, theirs)):
-            _move(reader.cache, longest - mask.shape[1])
-        masks = [F.pad(mask, (longest - mask.shape[1], 0)) for mask in (mine, theirs)]
-        _put_behind(self.cache, other.cache)
-        self.mask = torch.cat(masks)
+    def take_in(self, embeddings: Tensor, mask: Tensor | None) -> None:
+        mine = self._real()
+        length = embeddings.shape[1]
+        if (more := length - mine.shape[1]) > 0:
+            _move(self.cache, more)
+            mine = F.pad(mine, (more, 0))
+        room = _room_behind(self.cache, len(embeddings), length)
+        other = CausalReader(self.backbone, embeddings, mask, room)
+        self.mask = torch.cat([mine, F.pad(other._real(), (mine.shape[1] - length, 0))])
+        _take_in(self.cache, other.cache)
         self.last = torch.cat([self.last, other.last])
 
     def _real(self) -> Tensor:
@@ -176,7 +178,7 @@ class EncoderDecoderReader:
         if self.mask is not None:
             self.mask = self.mask[rows]
 
-    def join(self, other: Any) -> None:
+    def take_in(self, embeddings: Tensor, mask: Tensor | None) -> None:
         raise AssertionError("its `joins` says that none can")
 
 
@@ -193,13 +195,21 @@ def _move(cache: Any, places: int) -> None:
         layer.values = F.pad(layer.values, (0, 0, places, 0))
 
 
-def _put_behind(cache: Any, other: Any) -> None:
-    """The rows of a cache of as many positions go behind those of the first."""
+def _room_behind(cache: Any, rows: int, positions: int) -> Any:
+    """Where more rows read prompts of so many positions; None: in a cache of their own."""
+    from transformers import Cache
+
+    return None if isinstance(cache, Cache) else cache.room_behind(rows, positions)
+
+
+def _take_in(cache: Any, other: Any) -> None:
+    """The rows of a cache of no more positions go behind those of the first."""
     from transformers import Cache
 
     if not isinstance(cache, Cache):
-        cache.put_behind(other)
+        cache.take_in(other)
         return
+    _move(other, cache.get_seq_length() - other.get_seq_length())
     pairs: Any = zip(cache.layers, other.layers, strict=True)
     for layer, more in pairs:
         layer.keys = torch.cat([layer.keys, more.keys])

@@ -70,8 +70,8 @@ class RowDecoder:
                 ...
             rows.join(...)     # whenever somebody comes, if `rows.open`
 
-    A row reads its prompt alone or with others of like length, then joins the left-padded cache of those that write
-    already (continuous batching, Yu et al. 2022, Orca §3). While a prompt is read, the others wait. Rows of an
+    A row reads its prompt alone or with others of like length, into the left-padded cache of those that write already
+    (continuous batching, Yu et al. 2022, Orca §3). While a prompt is read, the others wait. Rows of an
     encoder-decoder, and of caches with a window, cannot join later: they start together and `open` is False until
     all have ended.
     """
@@ -80,8 +80,7 @@ class RowDecoder:
         self.backbone, self.ends = backbone, end_ids(backbone)
         self.rows: list[Row] = []
         self._reader: Reader | None = None
-        self._chosen: list[int] = []  # tokens of the rows in the reader, which it has not read yet
-        self._fresh: list[Reader] = []  # of the rows behind those
+        self._chosen: list[int] = []  # tokens of all rows, or of none, which the reader has not read yet
 
     @property
     def open(self) -> bool:
@@ -94,7 +93,6 @@ class RowDecoder:
         In the place of a row whose prompt fills the model's context stands the DecodingError.
         """
         assert self.open
-        assert not self._fresh, "rows that joined must step first"
         made: list[Row | DecodingError] = []
         for prompt, how in zip(prompts, hows, strict=True):
             try:
@@ -105,7 +103,7 @@ class RowDecoder:
         fresh.sort(key=lambda one: len(one[1]))
         together = list(_alike(fresh)) if self.backbone.kind == "causal" else [fresh] if fresh else []
         for some in together:
-            self._fresh.append(self._read([prompt for _, prompt in some]))
+            self._read([prompt for _, prompt in some])
             self.rows += [row for row, _ in some]
         return made
 
@@ -115,16 +113,9 @@ class RowDecoder:
 
     def step(self) -> list[tuple[Row, str]]:
         """One token more for every row, and the text that it makes showable; rows that end leave."""
-        if self._reader is not None:
-            self._reader.read(self._chosen)
-        for reader in self._fresh:
-            if self._reader is None:
-                self._reader = reader
-            else:
-                self._reader.join(reader)
-        self._fresh = []
         if self._reader is None:
             return []
+        self._catch_up()
         if any(row.choose.drawn for row in self.rows):
             logits = logits_of(self._reader)
             likeliest = logits.argmax(-1).tolist()
@@ -138,20 +129,31 @@ class RowDecoder:
         self._keep([place for place, row in enumerate(self.rows) if row.ended is None])
         return written
 
-    def _read(self, prompts: list[Tensor]) -> Reader:
+    def _catch_up(self) -> None:
+        """Read what was written last, so that more rows may stand beside these or all choose their next token."""
+        if self._reader is not None and self._chosen:
+            self._reader.read(self._chosen)
+            self._chosen = []
+
+    def _read(self, prompts: list[Tensor]) -> None:
+        """Prompts float[L, D], whose rows then stand behind those in the reader."""
+        self._catch_up()
         lengths = torch.tensor([len(prompt) for prompt in prompts])
         embeddings = torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True)
-        mask = torch.arange(embeddings.shape[1]) < lengths[:, None]
+        every = torch.arange(embeddings.shape[1]) < lengths[:, None]
+        mask = None if bool(every.all()) else every
+        if self._reader is not None:
+            self._reader.take_in(embeddings, mask)
+            return
         reads = CausalReader if self.backbone.kind == "causal" else EncoderDecoderReader
-        return reads(self.backbone, embeddings, None if bool(mask.all()) else mask, None)
+        self._reader = reads(self.backbone, embeddings, mask, None)
 
     def _keep(self, places: list[int]) -> None:
         if len(places) == len(self.rows):
             return
-        assert not self._fresh, "rows that joined must step first"
         places = with_fewest_moves(places)
         self.rows = [self.rows[place] for place in places]
-        self._chosen = [self._chosen[place] for place in places]
+        self._chosen = [self._chosen[place] for place in places] if self._chosen else []
         if not places:
             self._reader = None
         elif self._reader is not None:
