@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -131,7 +131,9 @@ class ServedAssistant:
                 self.assistant.look(
                     [ticket.job.messages for ticket in tickets if not ticket.gone], self._seen
                 )
-            ready += [made for ticket in tickets if (made := self._begun(ticket)) is not None]
+            begun = [made for ticket in tickets if (made := self._begun(ticket)) is not None]
+            self._remember([prompt for _, prompt in begun])
+            ready += begun
             ready = deque(one for one in ready if not one[0].over())
             decoder.leave([row for row, answer in writing.items() if answer.over()])
             writing = {row: writing[row] for row in decoder.rows}
@@ -173,12 +175,13 @@ class ServedAssistant:
         except Exception as error:  # noqa: BLE001 — raised again where it is waited for
             ticket.settle(error)
             return None
-        self._remember(prompt)
         return answer, prompt
 
-    def _remember(self, prompt: Prompt) -> None:
+    def _remember(self, prompts: Sequence[Prompt]) -> None:
         """Forget the media that were not used for longest, beyond `REMEMBERED` bytes."""
-        used = {key[0] for key in prompt.keys if isinstance(key, tuple)}
+        if not prompts:
+            return
+        used = {key[0] for prompt in prompts for key in prompt.keys if isinstance(key, tuple)}
         for name in [name for name, medium in self._seen.items() if medium.key in used]:
             self._seen[name] = self._seen.pop(name)
         size = sum(medium.tokens.nbytes for medium in self._seen.values())
