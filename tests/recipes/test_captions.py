@@ -1,27 +1,26 @@
 """Naming and describing with retrieval: neighbours that cannot cheat, choosing, and the recipe at a debug size."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from sensorium.data.bundled import normalised
 from sensorium.data.sample import Sample
 from sensorium.evaluation.blind import Blind
 from sensorium.evaluation.generated import Measured
 from sensorium.evaluation.scores import interval
 from sensorium.models.decoding import Decoding
 from sensorium.recipes import retrieval_tests
-from sensorium.recipes.caption_items import Item, candidates, item_of, sentence, trust_of
+from sensorium.recipes.caption_items import Item, item_of, sentence, taught
 from sensorium.recipes.caption_tests import (
     Belief,
     CaptionTest,
     Offered,
     best,
     chosen_trust,
+    described_scores,
     fixed_caption,
-    looked_up_scores,
 )
 from sensorium.recipes.captions import captions
 from sensorium.recipes.neighbours import Known, Neighbours, folds
@@ -150,9 +149,20 @@ def test_trust_and_belief_decide_between_the_likeliest_caption_and_what_the_othe
     found = Neighbours(texts, (0.5, 0.4, 0.4), "A small cat.")
     item = Item(0, None, "caption", "A red ball.", found, ())
     assert chosen_trust([item]) == 6.0
-    scores = looked_up_scores([item, replace(item, answer="A small cat.")], trust=6.0)
-    head = scores["captions.looked_up.retrieval_consensus.head_noun"]
-    assert (head.value, head.copy) == (0.5, 0.5)  # says "A red ball." of both, copies the cat
+
+
+def test_pictures_of_one_thing_are_drawn_together():
+    """Four pictures of a ball and four of a cat; "A red ball." is said of all, and all copy a cat."""
+    found = Neighbours(("A red ball.", "A small cat."), (0.5, 0.4), "A small cat.")
+    shown = [Sample(f"{n}", {}, {}, (), {"thing": n // 4}) for n in range(8)]
+    right = ["A red ball."] * 4 + ["A small cat."] * 4
+    items = [Item(n, shown[n], "caption", right[n], found, ()) for n in range(8)]
+    texts = {"always": ["A red ball."] * 8, "right": right}
+    scores = described_scores("drawn", items, texts, fixed="A red cat.")
+    head = scores["drawn.always.head_noun"]
+    assert (head.value, head.copy, head.majority, head.blind_shuffled, head.n) == (0.5, 0.5, 0.5, 0.5, 8)
+    assert (head.low, head.high) == (0.0, 1.0)  # of two things; of eight pictures it would be 0.125 … 0.875
+    assert scores["drawn.right.head_noun"].blind_shuffled == 0.0  # of another thing, never the same again
 
 
 def test_where_the_language_model_is_not_believed_it_is_not_asked(monkeypatch):
@@ -176,7 +186,11 @@ def test_the_margins_over_copy_and_retrieval_are_of_the_same_names():
         Item(row, None, "name", name, found, ()) for row, name in enumerate(["cat", "cat", "owl", "dog"])
     ]
     rule = Rule(2.0, mean=False)
-    texts = {"chooses": ["cat", "cat", "cow", "dog"], "retrieval": ["cat"] * 4, "writes": ["owl"] * 4}
+    texts = {
+        "chooses": ["cat", "cat", "cow", "dog"],
+        "retrieval": ["cat"] * 4,
+        "writes_with_retrieval": ["owl"] * 4,
+    }
     blind = Blind(["x"] * 4, [["cow"] * 4], copy=["dog"] * 4)
     scores = NameTest("names", items).scores(Said(texts, {"chooses": blind}, str(rule)))
     chooses = scores["names.chooses.accuracy"]
@@ -186,7 +200,7 @@ def test_the_margins_over_copy_and_retrieval_are_of_the_same_names():
         np.array([0.0, 0.0, 0.0, 1.0]), groups=[0, 1, 2, 3]
     )  # the one that only it has right
     assert f"accuracy +25.0 ({100 * low:.1f} … {100 * high:.1f}) over retrieval alone" in chooses.note
-    assert "+50.0 (" in chooses.note  # over its own words
+    assert "+50.0 (" in chooses.note  # over what it writes
     assert chooses.note.startswith("chooses: sum log p + 2 · cosine")
     assert (scores["names.retrieval.accuracy"].copy_margin, scores["names.retrieval.accuracy"].note) == (
         0.25,
@@ -227,11 +241,11 @@ def test_names_become_captions_and_captions_stay():
     sample = Sample("x", {"text": "A pear."}, {"text": "text"})
     item = item_of([sample], 0, "caption", found, shown=2)
     assert item.found.captions == ("A red apple.", "A crow.")
-    assert item.shown == ("red apple", "crow")
-    assert item_of([sample], 0, "caption", found, shown=1).shown == ("red apple",)
-    assert (item.nearest(1).found.captions, item.nearest(1).found.scores) == (("A red apple.",), (0.9,))
+    assert item.shown == ("A red apple", "A crow")
+    assert item_of([sample], 0, "caption", found, shown=1).shown == ("A red apple",)
     named = item_of([sample], 0, "name", found, shown=2)
     assert (named.found.captions, named.answer) == (("red apple", "A crow."), "A pear.")
+    assert named.shown == ("red apple", "crow")
     drawing = Sample("x", {"text": "pear"}, {"text": "text"})
     assert item_of([drawing], 0, "caption", found, shown=2).answer == "A pear."
     assert item_of([drawing], 0, "name", found, shown=2).answer == "pear"
@@ -240,11 +254,13 @@ def test_names_become_captions_and_captions_stay():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("captions")
+    items: list[Item] = []
     options = {"size": 32, "limit": 60, "tested": 2, "progress": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(smol_captioner, "STAGES", (6,))  # 112 numbers a picture: a closed form takes no time
         patch.setattr(retrieval_tests, "WRITING", Decoding(max_tokens=2))  # it has learned nothing to say
         patch.setattr("sensorium.recipes.captions.PARTS", 2)
+        patch.setattr("sensorium.recipes.captions.taught", lambda item: items.append(item) or taught(item))
         patch.setattr("sensorium.recipes.caption_tests.HELD", ("ROUGE-L",))  # without Java
         patch.setattr("sensorium.recipes.captions.class_names", lambda: [["tree frog", "frog"], ["ox"]])
         patch.setattr("sensorium.recipes.captions.classifier", lambda: (torch.eye(2, 112), torch.zeros(2)))
@@ -255,16 +271,21 @@ def trained(tmp_path_factory):
             for name, p in run.model.named_parameters()
             if not name.startswith("backbone")
         }
-        yield folder, run, before, fit(run)
+        yield folder, run, before, fit(run), items
 
 
 def test_the_recipe_trains_lora_only_and_scores_beside_copy_and_blind(trained):
-    folder, _, before, result = trained
+    folder, _, before, result, _ = trained
     scores = result.scores
     for name in ("names.unseen_artist.chooses.accuracy", "captions.unseen_things.chooses.head_noun"):
         assert None not in [scores[name][key] for key in ("copy", "blind_withheld", "blind_shuffled")]
         assert "chosen on validation pictures" in scores[name]["note"]
     assert scores["captions.unseen_things.chooses.ROUGE-L"]["majority"] is not None
+    drawn = [f"captions.unseen_drawings{who}.writes_with_retrieval.ROUGE-L" for who in ("", ".unseen_artist")]
+    validated = "captions.validation.writes_with_retrieval.ROUGE-L"
+    for name in ("captions.looked_up.retrieval_consensus.ROUGE-L", validated, *drawn):
+        assert None not in [scores[name][key] for key in ("copy", "majority", "blind_shuffled")]
+    assert scores[drawn[0]]["n"] > scores[drawn[1]]["n"] > 0
     best = scores["names.unseen_artist.among_retrieved.accuracy"]["value"]
     assert scores["names.unseen_artist.chooses.accuracy"]["value"] <= best
     reopened = load_model(folder, system_builder)
@@ -275,46 +296,34 @@ def test_the_recipe_trains_lora_only_and_scores_beside_copy_and_blind(trained):
 
 
 def test_a_prompt_names_neighbours_and_never_its_own_thing_unless_the_test_does(trained):
-    _, run, _, _ = trained
-    described = [item for item in run.collate.items if item.task == "caption"]
+    *_, items = trained
+    described = [item for item in items if item.task == "caption"]
     assert {item.picture.id.split("/")[0] for item in described} == {"stamps", "emoji"}
     words = {"A tree frog.", "A frog.", "An ox.", "A cup.", "A hat."}
     for item in described:
         assert item.answer not in set(item.found.captions) - words
         assert item.found.nearest != item.answer
-    (text,) = [p["text"] for p in run.collate.items[0].messages("x")[0]["content"] if p["type"] == "text"]
-    assert text.startswith("Similar pictures: " + run.collate.items[0].shown[0])
+    (text,) = [part["text"] for part in items[0].messages("x")[0]["content"] if part["type"] == "text"]
+    assert text.startswith("Similar pictures: " + items[0].shown[0])
 
 
-def test_wrong_answers_are_marked_wrong(trained):
-    _, run, _, _ = trained
-    named = [place for place, item in enumerate(run.collate.items) if item.task == "name"]
-    batch = run.collate(named[:2])
-    first = [n for n, item in enumerate(batch.items.tolist()) if item == 0]
-    assert batch.right[first].tolist() == [True] + [False] * 4
-    assert len(batch.names) == len(batch.items)
+def test_what_is_taught_stands_in_the_prompt(trained):
+    _, run, *_ = trained
+    assert len(run.data) > len(set(map(id, run.data)))  # stamps stand there several times
+    for lesson in run.data:
+        (text,) = [
+            part["text"] for part in lesson.columns["messages"][0]["content"] if part["type"] == "text"
+        ]
+        offered = text.removeprefix("Similar pictures: ").split(".\n")[0].split("; ")
+        answer = lesson.columns["messages"][1]["content"]
+        assert normalised(answer) in [normalised(one) for one in offered]
 
 
-def test_captions_are_worth_what_they_share_and_names_all_or_nothing():
-    found = Neighbours(("A red fish.", "A dog."), (0.5, 0.25), "A dog.")
-    written = Item(0, None, "caption", "A fish.", found, ())
-    right, fish, dog = candidates(written, trust=10.0)
-    assert (right.text, right.worth) == ("A fish.", -1.0)
-    assert (fish.worth, fish.prior, dog.worth, dog.prior) == (2 / 3, 5.0, 0.0, 2.5)
-    offered = Neighbours(("A red fish.", "A fish."), (0.5, 0.25), "A dog.")  # a word that is the right one
-    assert [(one.text, one.prior) for one in candidates(replace(written, found=offered), trust=10.0)] == [
-        ("A fish.", 2.5),
-        ("A red fish.", 5.0),
-    ]
-    assert candidates(replace(written, found=offered), trust=10.0)[0].worth == 1.0
-    named = Item(0, None, "name", "dog", found, ())
-    assert [(one.text, one.worth, one.prior) for one in candidates(named, trust=10.0)] == [
-        ("dog", 1.0, 2.5),
-        ("A red fish.", 0.0, 5.0),
-    ]
-
-
-def test_trust_explains_the_names_best():
-    sure = Neighbours(("cat", "dog"), (0.51, 0.5), "cat")
-    assert trust_of([Item(0, None, "name", "cat", sure, ())]) == 100.0
-    assert trust_of([Item(0, None, "name", "dog", sure, ())]) == 0.0
+def test_the_best_of_what_is_shown_is_taught():
+    found = Neighbours(("A dog.", "A red fish.", "A fish."), (0.5, 0.25, 0.2), "A dog.")
+    assert taught(Item(0, None, "caption", "A fish.", found, ("A dog", "A red fish"))) == "A red fish."
+    assert taught(Item(0, None, "caption", "A fish.", found, ("A dog", "A red fish", "A fish"))) == "A fish."
+    assert taught(Item(0, None, "caption", "An owl.", found, ("A dog", "A red fish"))) == "A dog."
+    named = Neighbours(("red fish", "Owl"), (0.5, 0.25), "red fish")
+    assert taught(Item(0, None, "name", "owl", named, ("red fish", "owl"))) == "Owl"
+    assert taught(Item(0, None, "name", "fish", named, ("red fish", "owl"))) == "red fish"

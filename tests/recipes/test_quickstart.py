@@ -17,7 +17,7 @@ from sensorium.media import Video
 from sensorium.recipes import quickstart_captions
 from sensorium.recipes.image_text_audio import SPOKEN, image_text_audio, training_samples, uneven_pairs
 from sensorium.recipes.quickstart import quickstart
-from sensorium.recipes.quickstart_captions import CAPTIONS, NAMES
+from sensorium.recipes.quickstart_captions import CAPTIONS, DRAWINGS, NAMES
 from sensorium.retrieval.index import Index
 from sensorium.weights import shipped
 
@@ -93,6 +93,8 @@ def test_unseen_pictures_are_named_and_described_beside_the_copy(finished):
         assert entry["copy_margin_low"] <= entry["copy_margin"] <= entry["copy_margin_high"]
         assert None not in (entry["blind_withheld"], entry["blind_shuffled"])
     assert metrics[f"{CAPTIONS}.retrieval.ROUGE-L"]["copy"] == metrics[f"{CAPTIONS}.chooses.ROUGE-L"]["copy"]
+    drawn = metrics[f"{DRAWINGS}.retrieval_consensus.ROUGE-L"]
+    assert drawn["copy_margin"] == pytest.approx(drawn["value"] - drawn["copy"])
     kept = json.loads((finished / "captions.json").read_text("utf-8"))
     said = kept["said"][NAMES]
     right = [bundled.normalised(one["retrieval"]) == bundled.normalised(one["right"]) for one in said]

@@ -6,13 +6,13 @@ captions, scores, log p of the language model ──► chances ──► the ca
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from sensorium.evaluation.blind import Blind, beside_blind
+from sensorium.evaluation.blind import Blind, beside_blind, deranged
 from sensorium.evaluation.captions import rouge_l
 from sensorium.evaluation.consensus import agreement, consensus
 from sensorium.evaluation.generated import GeneratedScore
@@ -26,6 +26,7 @@ from sensorium.recipes.retrieval_tests import (
     Said,
     beside,
     head_noun,
+    others,
     rank,
     share,
 )
@@ -108,17 +109,20 @@ class CaptionTest:
     def said(self, model: MultimodalLM, collate: Any) -> Said:
         rule = self.rule or self._chosen(model, collate)
         runs = Runs(model, collate, self.items)
-        offered = self._offered(runs, "as they are", rule)
+        asked = rule.belief or not self.brief  # else what the language model holds likely is not looked at
+        offered = Offered.of(runs.ranked("as they are")) if asked else Offered.without_model(self.items)
         copy = [item.found.nearest for item in self.items]
         fixed = None if self.fixed is None else [self.fixed] * len(self.items)
-        shuffled = self._offered(runs, "other picture and neighbours", rule).consensus(rule)
         texts = {
             "chooses": offered.consensus(rule),
             "retrieval_consensus": offered.consensus(replace(rule, belief=0.0)),
             "retrieval": [item.found.captions[0] for item in self.items],
-            "writes": runs.written("plain"),
+            "writes_with_retrieval": runs.written("as they are"),
         }
-        blind = {"chooses": Blind(runs.written("nothing"), [shuffled], fixed, copy)}
+        blind = {
+            who: Blind(runs.written("nothing"), [others(self.items, texts[who])], fixed, copy)
+            for who in ("chooses", "writes_with_retrieval")
+        }
         if not self.brief:
             without, other = (
                 Offered(runs.ranked(condition), offered.agreed)
@@ -128,11 +132,9 @@ class CaptionTest:
                 "ranks_retrieved": offered.consensus(LANGUAGE_MODEL),
                 "chooses.no_picture": without.consensus(rule),
                 "chooses.other_picture": other.consensus(rule),
-                "writes_with_retrieval": runs.written("as they are"),
+                "writes": runs.written("plain"),
                 "writes_with_retrieval.other_picture": runs.written("other picture"),
             }
-            others = runs.written("other picture and neighbours")
-            blind["writes_with_retrieval"] = Blind(runs.written("nothing"), [others], fixed, copy)
         return Said(texts, blind, str(rule))
 
     def scores(self, said: Said) -> dict[str, GeneratedScore]:
@@ -141,11 +143,6 @@ class CaptionTest:
         offered = [head_noun(i.answer) in {head_noun(c) for c in i.found.captions} for i in self.items]
         scores["among_retrieved.head_noun"] = share(offered)
         return {f"{self.name}.{name}": score for name, score in scores.items()}
-
-    def _offered(self, runs: Runs, condition: str, rule: Belief) -> Offered:
-        if self.brief and not rule.belief:  # what the language model holds likely would not be looked at
-            return Offered.without_model(runs.items[condition])
-        return Offered.of(runs.ranked(condition))
 
     def _chosen(self, model: MultimodalLM, collate: Any) -> Belief:
         beliefs = [Belief(self.trust, belief) for belief in BELIEFS]
@@ -158,12 +155,25 @@ def chosen_trust(items: Sequence[Any]) -> float:
     return best(beliefs, Offered.without_model(items), measure_of(items)).trust
 
 
-def looked_up_scores(items: Sequence[Any], trust: float) -> dict[str, GeneratedScore]:
-    """What retrieval alone says of the pictures on which `trust` was chosen, beside the copy: many more than a test."""
-    said = Offered.without_model(items).consensus(Belief(trust, 0.0))
+def described_scores(
+    name: str, items: Sequence[Any], texts: Mapping[str, Sequence[str]], fixed: str | None = None
+) -> dict[str, GeneratedScore]:
+    """What several said of the same items, beside the copy, what they say of another thing, and a fixed caption.
+
+    texts: {by whom: what was said of each}. Pictures of one thing are drawn together, for they are described alike.
+    """
     right = CaptionMeasures([item.answer for item in items], BRIEF)
-    scores = beside_blind(right, said, Blind(copy=[item.found.nearest for item in items]))
-    return {f"captions.looked_up.retrieval_consensus.{name}": score for name, score in scores.items()}
+    things = [item.picture.fields["thing"] for item in items]
+    order = deranged(things).tolist()
+    most = None if fixed is None else [fixed] * len(items)
+    copy = [item.found.nearest for item in items]
+    return {
+        f"{name}.{who}.{metric}": score
+        for who, said in texts.items()
+        for metric, score in beside_blind(
+            right, said, Blind(None, [[said[other] for other in order]], most, copy), groups=things
+        ).items()
+    }
 
 
 def measure_of(items: Sequence[Any]) -> CaptionMeasures:

@@ -18,8 +18,16 @@ from sensorium.evaluation import generated
 from sensorium.evaluation.generated import GeneratedScore
 from sensorium.media import Source
 from sensorium.models.multimodal_lm import MultimodalLM
-from sensorium.recipes.caption_tests import Belief, CaptionTest
-from sensorium.recipes.captions import Lookups, cached_collator, for_tests, pictures, spread, test_items
+from sensorium.recipes.caption_tests import Belief, CaptionTest, Offered, described_scores
+from sensorium.recipes.captions import (
+    Lookups,
+    cached_collator,
+    for_tests,
+    pictures,
+    spread,
+    test_items,
+    unseen_drawings,
+)
 from sensorium.recipes.retrieval_tests import NameTest, Rule
 from sensorium.systems import system_builder
 from sensorium.systems.smol_captioner import PROMPTS
@@ -29,12 +37,13 @@ from sensorium.weights import shipped
 
 NAMES = "names.unseen_artist"
 CAPTIONS = "captions.unseen_things"
+DRAWINGS = "captions.unseen_drawings"  # by retrieval alone, all of them
 TESTED = (
     400  # pictures of each at most: all 193 unseen stamps, and as many names as the run that made the weights
 )
 K = 5
 # As the run that made the weights chose them on validation pictures.
-NAMED_BY, DESCRIBED_BY = Rule(1000.0, mean=False), Belief(10.0, 0.0)
+NAMED_BY, DESCRIBED_BY = Rule(10.0, mean=True), Belief(10.0, 0.0)
 RULES = {NAMES: NAMED_BY, CAPTIONS: DESCRIBED_BY}
 TITLES = {
     NAMES: "Names of drawings by an artist never seen",
@@ -44,7 +53,7 @@ MADE = (
     "By weights that come with the repository (weights/smol_captioner), as `sensorium train captions` makes them; "
     "nothing is trained here."
 )
-FORCED = {(NAMES, "writes")}  # says whether the model would write the name, not what it would write instead
+FORCED = {(NAMES, "writes_with_retrieval")}  # says whether the model would write the name, not what else
 SHOWN = 6  # of each in the report
 PRINTED = 4  # captions in the terminal
 BESIDE = {
@@ -52,7 +61,7 @@ BESIDE = {
     "retrieval": "retrieval alone",
     "retrieval_consensus": "consensus without the language model",
     "ranks_retrieved": "language model alone",
-    "writes": "language model alone",
+    "writes_with_retrieval": "language model writes",
 }
 
 
@@ -76,8 +85,10 @@ class Captioned:
         )
         console.print(MADE, style="dim", highlight=False, soft_wrap=True)
         for one in some(self.said[CAPTIONS], PRINTED):
-            right, chosen, nearest = (escape(one[who]) for who in ("right", "chooses", "nearest"))
-            line = f"  {right} [bold]{chosen}[/] (of the nearest training picture: {nearest})"
+            who = ("right", "chooses", "writes_with_retrieval", "nearest")
+            right, chosen, written, nearest = (escape(one[each]) for each in who)
+            beside = f"the language model writes: {written} The nearest training picture has: {nearest}"
+            line = f"  {right} [bold]{chosen}[/] ({beside})"
             console.print(line, soft_wrap=True, highlight=False)
 
     def examples(self) -> list[Examples]:
@@ -130,6 +141,7 @@ def name_and_caption(
     about = {
         "weights": hashlib.sha256((weights / "model.safetensors").read_bytes()).hexdigest(),
         "rules": {name: str(rule) for name, rule in RULES.items()},
+        "tests": [NAMES, CAPTIONS, DRAWINGS],
         "tested": tested,
         "limit": limit,
     }
@@ -149,9 +161,10 @@ def scored(weights: Path, cache: Path, tested: int, limit: int | None) -> Captio
     assert isinstance(model, MultimodalLM)
     known, media = pictures(model, FeatureCache(cache), limit, progress=False)
     model, collate = for_tests(model).eval(), cached_collator(model, media)
+    look = Lookups(known, K)
     scores: dict[str, GeneratedScore] = {}
     kept: dict[str, list[dict[str, str]]] = {}
-    for name, every in test_items(Lookups(known, K)).items():
+    for name, every in test_items(look).items():
         items = spread(every, tested)
         test: NameTest | CaptionTest = (
             NameTest(name, items, rule=NAMED_BY, brief=True)
@@ -165,4 +178,7 @@ def scored(weights: Path, cache: Path, tested: int, limit: int | None) -> Captio
             | {who: texts[n] for who, texts in said.texts.items() if (name, who) not in FORCED}
             for n, item in enumerate(items)
         ]
+    drawings = unseen_drawings(look)[DRAWINGS]
+    alone = Offered.without_model(drawings).consensus(DESCRIBED_BY)
+    scores |= described_scores(DRAWINGS, drawings, {"retrieval_consensus": alone})
     return Captioned(scores, kept)

@@ -29,7 +29,7 @@ BESIDE = {
     "retrieval": "retrieval alone",
     "retrieval_consensus": "the consensus without the language model",
     "ranks_retrieved": "the language model's ranking alone",
-    "writes": "the language model's own words",
+    "writes_with_retrieval": "what the language model writes",
     "chooses.no_picture": "the neighbours without the picture",
     "chooses.other_picture": "the neighbours with another picture",
 }
@@ -68,19 +68,20 @@ class Ranked:
 
 
 def conditions(items: Sequence[Any]) -> dict[str, list[Any]]:
-    """The same items as they are, with other pictures, and with other pictures and their neighbours."""
+    """The same items as they are, and with what is withheld or another's."""
     order = deranged([item.row for item in items]).tolist()
     return {
         "as they are": list(items),
         "plain": [replace(item, shown=()) for item in items],
         "no picture": [replace(item, picture=None) for item in items],
         "other picture": [replace(item, picture=items[o].picture) for item, o in zip(items, order)],
-        "other picture and neighbours": [
-            replace(item, picture=items[o].picture, found=items[o].found, shown=items[o].shown)
-            for item, o in zip(items, order)
-        ],
         "nothing": [replace(item, picture=None, shown=()) for item in items],
     }
+
+
+def others(items: Sequence[Any], texts: Sequence[str]) -> list[str]:
+    """What is said of the items where each is given another's picture with its neighbours: what is said of that."""
+    return [texts[other] for other in deranged([item.row for item in items]).tolist()]
 
 
 class Runs:
@@ -138,20 +139,21 @@ class NameTest:
         rule = self.rule or self._chosen(model, collate)
         runs = Runs(model, collate, self.items)
         copy = [item.found.nearest for item in self.items]
-        shuffled = runs.ranked("other picture and neighbours").best(rule)
+        chosen = runs.ranked("as they are").best(rule)
         texts = {
-            "chooses": runs.ranked("as they are").best(rule),
+            "chooses": chosen,
             "retrieval": [item.found.captions[0] for item in self.items],
             "ranks_retrieved": runs.ranked("as they are").best(Rule(0.0, rule.mean)),
-            "writes": runs.forced("plain"),
+            "writes_with_retrieval": runs.forced("as they are"),
         }
         if not self.brief:
             texts |= {
-                "writes_with_retrieval": runs.forced("as they are"),
+                "writes": runs.forced("plain"),
                 "chooses.no_picture": runs.ranked("no picture").best(rule),
                 "chooses.other_picture": runs.ranked("other picture").best(rule),
             }
-        return Said(texts, {"chooses": Blind(runs.written("nothing"), [shuffled], copy=copy)}, str(rule))
+        blind = Blind(runs.written("nothing"), [others(self.items, chosen)], copy=copy)
+        return Said(texts, {"chooses": blind}, str(rule))
 
     def scores(self, said: Said) -> dict[str, GeneratedScore]:
         right = ExactMatch([item.answer for item in self.items])
