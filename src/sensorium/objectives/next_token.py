@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -33,3 +34,12 @@ class NextToken:
         return {
             "next_token": F.cross_entropy(logits, batch.targets[where], label_smoothing=self.label_smoothing)
         }
+
+
+def likelihoods(model: Any, batch: Any) -> tuple[Tensor, Tensor]:
+    """float[C] Σ log p of each of C conversations' supervised tokens, and int64[C] how many these are."""
+    where = batch.targets != -100
+    logits = model.logits(model(batch).hidden[where]).float()
+    each = -F.cross_entropy(logits, batch.targets[where], reduction="none")
+    owners, C = batch.owners[where], len(batch.names)
+    return each.new_zeros(C).index_add(0, owners, each), torch.bincount(owners, minlength=C)

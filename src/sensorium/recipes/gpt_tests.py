@@ -20,7 +20,7 @@ from sensorium.data.text_corpus import LABEL, Document
 from sensorium.evaluation.generated import Baselines, GeneratedScore, Measured, margin, score_of
 from sensorium.evaluation.perplexity import Unigram, perplexity
 from sensorium.models.multimodal_lm import MultimodalLM
-from sensorium.objectives.choice import likelihoods
+from sensorium.objectives.next_token import likelihoods
 
 # A word for each group of emoji, in English: people tag most things of the group with it, or would.
 GROUPS = {

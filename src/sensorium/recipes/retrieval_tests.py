@@ -19,7 +19,7 @@ from sensorium.evaluation.generated import GeneratedScore, Measured, margin, sco
 from sensorium.models.decoding import Decoding, decode
 from sensorium.models.multimodal_lm import MultimodalLM
 from sensorium.models.teacher_forcing import forced_answers
-from sensorium.objectives.choice import likelihoods
+from sensorium.objectives.next_token import likelihoods
 
 LAMBDAS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)  # nats a unit of cosine
 WRITING = Decoding(max_tokens=24, stop=("\n",))
