@@ -286,6 +286,12 @@ def test_the_recipe_trains_lora_only_and_scores_beside_copy_and_blind(trained):
     for name in ("captions.looked_up.retrieval_consensus.ROUGE-L", validated, *drawn):
         assert None not in [scores[name][key] for key in ("copy", "majority", "blind_shuffled")]
     assert scores[drawn[0]]["n"] > scores[drawn[1]]["n"] > 0
+    stamps, every = (
+        scores[f"captions.{test}.writes_with_retrieval.ROUGE-L"] for test in ("unseen_things", "unseen")
+    )
+    assert every["n"] == scores[drawn[0]]["n"] + stamps["n"]
+    parts = (stamps["value"] * stamps["n"] + scores[drawn[0]]["value"] * scores[drawn[0]]["n"]) / every["n"]
+    assert every["value"] == pytest.approx(parts)
     best = scores["names.unseen_artist.among_retrieved.accuracy"]["value"]
     assert scores["names.unseen_artist.chooses.accuracy"]["value"] <= best
     reopened = load_model(folder, system_builder)

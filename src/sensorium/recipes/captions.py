@@ -42,6 +42,8 @@ REPEATED = 3  # times that each training stamp stands among the items: there are
 PARTS = 4  # in which stamps, and drawings to be described, are taken apart, each looked up among the others
 AMONG = 20  # captions among which the consensus is looked for
 SHOWN = 10  # of these, the first in the prompt
+# Tests: names by the unseen artist; captions of unseen stamps; captions of drawings of unseen things.
+NAMES, STAMPS, DRAWINGS = "names.unseen_artist", "captions.unseen_things", "captions.unseen_drawings"
 PREFIX_RIDGE = 0.1  # of the prefix's start, in mean variances of the pictures' coordinates
 
 
@@ -99,18 +101,27 @@ def captions(
     lessons = {item: item.conversation(taught(item)) for item in train}
     validation = {name: spread(items, tested) for name, items in validation.items()}
     tests = {name: spread(items, tested) for name, items in tests.items()}
+    drawings = unseen_drawings(look)
     # What else is described, and the fixed caption beside it.
-    more = {"captions.looked_up": (looked_up, fixed), "captions.validation": (validation["caption"], fixed)}
-    more |= {name: (items, fixed_name) for name, items in unseen_drawings(look).items()}
+    more: dict[str, tuple[list[Item], str | None]] = {
+        "captions.looked_up": (looked_up, fixed),
+        "captions.validation": (validation["caption"], fixed),
+        **{name: (items, fixed_name) for name, items in drawings.items()},
+        "captions.unseen": ([*tests[STAMPS], *drawings[DRAWINGS]], None),
+    }
 
     def evaluate(trained: torch.nn.Module) -> dict[str, Any]:
         assert isinstance(trained, MultimodalLM)
         trained = for_tests(trained)
         scores: dict[str, Any] = {}
+        # Not of those looked up, most of which it has learned; each once, though it stands in several tests.
+        unlearned = (items for items, _ in more.values() if items is not looked_up)
+        asked = list(dict.fromkeys(item for items in unlearned for item in items))
+        written = dict(zip(asked, write(trained, reading, asked)))
         for name, (items, blindly) in more.items():
             texts = {"retrieval_consensus": Offered.without_model(items).consensus(Belief(trust, 0.0))}
-            if items is not looked_up:  # of most of those the language model has learned
-                texts["writes_with_retrieval"] = write(trained, reading, items)
+            if items is not looked_up:
+                texts["writes_with_retrieval"] = [written[item] for item in items]
             scores |= described_scores(name, items, texts, blindly)
         for name, items in tests.items():
             chosen_by = validation[items[0].task]
@@ -202,8 +213,8 @@ def test_items(look: Lookups) -> dict[str, list[Item]]:
     """Items by the name of the test."""
     test = rows_where(look.known.samples, split="test")
     return {
-        "names.unseen_artist": look.named(UNSEEN_ARTIST),
-        "captions.unseen_things": look.described(test, look.stamped),
+        NAMES: look.named(UNSEEN_ARTIST),
+        STAMPS: look.described(test, look.stamped),
     }
 
 
@@ -211,7 +222,7 @@ def unseen_drawings(look: Lookups) -> dict[str, list[Item]]:
     """Drawings of things that nothing was learned from, described as stamps are; the unseen artist's also alone."""
     items = look.described(rows_where(look.known.samples, split="unseen_thing"), look.stamped)
     by_unseen = [item for item in items if look.known.samples[item.row].fields["artist"] == UNSEEN_ARTIST]
-    return {"captions.unseen_drawings": items, "captions.unseen_drawings.unseen_artist": by_unseen}
+    return {DRAWINGS: items, f"{DRAWINGS}.unseen_artist": by_unseen}
 
 
 class Lookups:

@@ -20,6 +20,9 @@ from sensorium.media import Source
 from sensorium.models.multimodal_lm import MultimodalLM
 from sensorium.recipes.caption_tests import Belief, CaptionTest, Offered, described_scores
 from sensorium.recipes.captions import (
+    DRAWINGS,
+    NAMES,
+    STAMPS,
     Lookups,
     cached_collator,
     for_tests,
@@ -35,19 +38,16 @@ from sensorium.training.checkpoint import load_model
 from sensorium.viewing.report import Asked, Example, Examples, Said, Shown
 from sensorium.weights import shipped
 
-NAMES = "names.unseen_artist"
-CAPTIONS = "captions.unseen_things"
-DRAWINGS = "captions.unseen_drawings"  # by retrieval alone, all of them
 TESTED = (
     400  # pictures of each at most: all 193 unseen stamps, and as many names as the run that made the weights
 )
 K = 5
 # As the run that made the weights chose them on validation pictures.
 NAMED_BY, DESCRIBED_BY = Rule(10.0, mean=True), Belief(10.0, 0.0)
-RULES = {NAMES: NAMED_BY, CAPTIONS: DESCRIBED_BY}
+RULES = {NAMES: NAMED_BY, STAMPS: DESCRIBED_BY}
 TITLES = {
     NAMES: "Names of drawings by an artist never seen",
-    CAPTIONS: "Captions of stamps that show things never seen",
+    STAMPS: "Captions of stamps that show things never seen",
 }
 MADE = (
     "By weights that come with the repository (weights/smol_captioner), as `sensorium train captions` makes them; "
@@ -84,7 +84,7 @@ class Captioned:
             shown, title="\nNames and captions of unseen pictures, with retrieval", console=console
         )
         console.print(MADE, style="dim", highlight=False, soft_wrap=True)
-        for one in some(self.said[CAPTIONS], PRINTED):
+        for one in some(self.said[STAMPS], PRINTED):
             who = ("right", "chooses", "writes_with_retrieval", "nearest")
             right, chosen, written, nearest = (escape(one[each]) for each in who)
             beside = f"the language model writes: {written} The nearest training picture has: {nearest}"
@@ -141,7 +141,7 @@ def name_and_caption(
     about = {
         "weights": hashlib.sha256((weights / "model.safetensors").read_bytes()).hexdigest(),
         "rules": {name: str(rule) for name, rule in RULES.items()},
-        "tests": [NAMES, CAPTIONS, DRAWINGS],
+        "tests": [NAMES, STAMPS, DRAWINGS],
         "tested": tested,
         "limit": limit,
     }
@@ -178,7 +178,7 @@ def scored(weights: Path, cache: Path, tested: int, limit: int | None) -> Captio
             | {who: texts[n] for who, texts in said.texts.items() if (name, who) not in FORCED}
             for n, item in enumerate(items)
         ]
-    drawings = unseen_drawings(look)[DRAWINGS]
+    drawings = unseen_drawings(look)[DRAWINGS]  # by retrieval alone
     alone = Offered.without_model(drawings).consensus(DESCRIBED_BY)
     scores |= described_scores(DRAWINGS, drawings, {"retrieval_consensus": alone})
     return Captioned(scores, kept)
