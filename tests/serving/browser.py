@@ -86,6 +86,7 @@ class Browser:
 
     def go(self, address: str) -> None:
         self._call("Page.navigate", url="about:blank")  # else a change of # alone would load nothing
+        self.until("location.href === 'about:blank'")  # else what is awaited next may be true of the old page
         self._call("Page.navigate", url=address)
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
@@ -103,7 +104,8 @@ class Browser:
                 return value
             time.sleep(0.05)
         raise AssertionError(
-            f"never true: {script}\n{self.run('document.body.innerText')[:2000]}\n{self.said}"
+            f"never true: {script}\n{self.run('location.href')}\n{self.run('document.body.innerText')[:2000]}\n"
+            f"{self.said}"
         )
 
     def click(self, selector: str) -> None:
