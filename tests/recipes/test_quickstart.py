@@ -15,9 +15,9 @@ from sensorium.data.scenes import GROUNDS, Scenes
 from sensorium.evaluation import generated
 from sensorium.media import Video
 from sensorium.recipes import quickstart_captions
+from sensorium.recipes.captions import DRAWINGS, NAMES, STAMPS
 from sensorium.recipes.image_text_audio import SPOKEN, image_text_audio, training_samples, uneven_pairs
 from sensorium.recipes.quickstart import quickstart
-from sensorium.recipes.quickstart_captions import CAPTIONS, DRAWINGS, NAMES
 from sensorium.retrieval.index import Index
 from sensorium.weights import shipped
 
@@ -86,13 +86,13 @@ def test_the_second_half_answers_and_is_scored_beside_its_blind_self(finished):
 
 def test_unseen_pictures_are_named_and_described_beside_the_copy(finished):
     metrics = json.loads((finished / "metrics.json").read_text())
-    for name in (f"{NAMES}.chooses.accuracy", f"{CAPTIONS}.chooses.ROUGE-L", f"{CAPTIONS}.chooses.CIDEr"):
+    for name in (f"{NAMES}.chooses.accuracy", f"{STAMPS}.chooses.ROUGE-L", f"{STAMPS}.chooses.CIDEr"):
         entry = metrics[name]
         assert entry["n"] == 3
         assert entry["copy_margin"] == pytest.approx(entry["value"] - entry["copy"])
         assert entry["copy_margin_low"] <= entry["copy_margin"] <= entry["copy_margin_high"]
         assert None not in (entry["blind_withheld"], entry["blind_shuffled"])
-    assert metrics[f"{CAPTIONS}.retrieval.ROUGE-L"]["copy"] == metrics[f"{CAPTIONS}.chooses.ROUGE-L"]["copy"]
+    assert metrics[f"{STAMPS}.retrieval.ROUGE-L"]["copy"] == metrics[f"{STAMPS}.chooses.ROUGE-L"]["copy"]
     drawn = metrics[f"{DRAWINGS}.retrieval_consensus.ROUGE-L"]
     assert drawn["copy_margin"] == pytest.approx(drawn["value"] - drawn["copy"])
     kept = json.loads((finished / "captions.json").read_text("utf-8"))
@@ -100,7 +100,7 @@ def test_unseen_pictures_are_named_and_described_beside_the_copy(finished):
     right = [bundled.normalised(one["retrieval"]) == bundled.normalised(one["right"]) for one in said]
     assert metrics[f"{NAMES}.retrieval.accuracy"]["value"] == pytest.approx(np.mean(right))
     unseen = {sample.id for sample in bundled.stamps("test", None)}
-    assert {one["id"] for one in kept["said"][CAPTIONS]} <= unseen
+    assert {one["id"] for one in kept["said"][STAMPS]} <= unseen
     assert all(f"/{bundled.UNSEEN_ARTIST}/" in one["id"] for one in said)
 
 
@@ -119,7 +119,7 @@ def test_captions_are_made_once(finished, monkeypatch):
 
 def test_the_shipped_captioner_chooses_as_its_run_found_best():
     measured = generated.load(shipped("smol_captioner") / "metrics.json")
-    for name, metric in ((NAMES, "accuracy"), (CAPTIONS, "ROUGE-L")):
+    for name, metric in ((NAMES, "accuracy"), (STAMPS, "ROUGE-L")):
         assert str(quickstart_captions.RULES[name]) in measured[f"{name}.chooses.{metric}"].note
 
 
