@@ -89,6 +89,7 @@ class Browser:
         self.until("location.href === 'about:blank'")  # else what is awaited next may be true of the old page
         self._call("Page.navigate", url=address)
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+        self.until("performance.getEntriesByType('paint').length")  # before that it may drop what is pressed
 
     def run(self, script: str) -> Any:
         """The value of an expression; promises are waited for. Raises AssertionError for what it throws."""
@@ -105,19 +106,25 @@ class Browser:
             time.sleep(0.05)
         raise AssertionError(
             f"never true: {script}\n{self.run('location.href')}\n{self.run('document.body.innerText')[:2000]}\n"
-            f"{self.said}"
+            f"{self.said} {self.requested[-3:]}"
         )
 
     def click(self, selector: str) -> None:
         """With the mouse, in the middle of what a person sees there."""
-        x, y = self.until(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); if (!e || e.disabled) return null;"
-            " e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
-            " return r.width ? [r.x + r.width / 2, r.y + r.height / 2] : null; })()"
-        )
-        self.mouse(x, y)
-        for what in ("mousePressed", "mouseReleased"):
-            self._call("Input.dispatchMouseEvent", type=what, x=x, y=y, button="left", clickCount=1)
+        found = f"document.querySelector({json.dumps(selector)})"
+        for _ in range(20):  # a busy browser may drop it, or what is pressed may have moved
+            x, y = self.until(
+                f"(() => {{ const e = {found}; if (!e || e.disabled) return null; window.pressed = false;"
+                " e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
+                " e.addEventListener('mousedown', () => { window.pressed = true }, {capture: true, once: true});"
+                " return r.width ? [r.x + r.width / 2, r.y + r.height / 2] : null; })()"
+            )
+            self.mouse(x, y)
+            for what in ("mousePressed", "mouseReleased"):
+                self._call("Input.dispatchMouseEvent", type=what, x=x, y=y, button="left", clickCount=1)
+            if self.run("window.pressed") is not False:  # None: it led to another page
+                return
+        raise AssertionError(f"nothing pressed {selector} at {x}, {y}")
 
     def mouse(self, x: float, y: float) -> None:
         self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
