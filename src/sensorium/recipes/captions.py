@@ -76,7 +76,7 @@ def captions(
     Args:
         folder: Where the run is written.
         steps: Optimiser steps.
-        batch_size: Pictures a step; each with its right answer and those of its neighbours.
+        batch_size: Pictures a step.
         lr: Peak learning rate of LoRA; the prefix stays as the closed form sets it.
         k: Names of similar pictures in the prompt; of captions there are ten.
         seed: Of the order.
