@@ -274,6 +274,12 @@ def trained(tmp_path_factory):
         yield folder, run, before, fit(run), items
 
 
+@pytest.mark.parametrize(("option", "least"), [("k", 1), ("tested", 1), ("limit", 16)])
+def test_what_leaves_nothing_to_learn_or_test_is_refused_at_once(option, least):
+    with pytest.raises(ValueError, match=f"{option}={least - 1}; expected at least {least}"):
+        captions(**{option: least - 1})
+
+
 def test_the_recipe_trains_lora_only_and_scores_beside_copy_and_blind(trained):
     folder, _, before, result, _ = trained
     scores = result.scores

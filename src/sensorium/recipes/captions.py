@@ -42,6 +42,7 @@ REPEATED = 3  # times that each training stamp stands among the items: there are
 PARTS = 4  # in which stamps, and drawings to be described, are taken apart, each looked up among the others
 AMONG = 20  # captions among which the consensus is looked for
 SHOWN = 10  # of these, the first in the prompt
+FEWEST = 16  # things of emoji and of stamps: with fewer a split or a test has none
 # Tests: names by the unseen artist; captions of unseen stamps; captions of drawings of unseen things.
 NAMES, STAMPS, DRAWINGS = "names.unseen_artist", "captions.unseen_things", "captions.unseen_drawings"
 PREFIX_RIDGE = 0.1  # of the prefix's start, in mean variances of the pictures' coordinates
@@ -68,7 +69,7 @@ def captions(
 
     Command: sensorium train captions
     Hardware and time: 1 CPU core, seven minutes and eight for the tests; the features of the pictures once.
-    Expected: names of 400 drawings by an unseen artist 67.3 % right, by copying the nearest picture 62.3. ROUGE-L of
+    Expected: names of 400 drawings by an unseen artist 67.2 % right, by copying the nearest picture 62.3. ROUGE-L of
     captions, by consensus of what was found / as the language model writes them / by copying: 247 validation stamps
     41.2 / 40.3 / 36.0, 193 unseen stamps 41.5 / 40.4 / 39.5, 711 drawings of unseen things 46.7 / 45.6 / 43.4,
     all 904 45.6 / 44.5 / 42.6 (docs/answers.md).
@@ -85,7 +86,12 @@ def captions(
         limit: Use so many things of emoji and of stamps, for a quick look.
         cache: Folder of the feature cache.
         progress: Show the preflight and progress bars.
+
+    Raises ValueError for a k, tested or limit with which nothing could be shown, tested or learned.
     """
+    for name, got, least in (("k", k, 1), ("tested", tested, 1), ("limit", limit, FEWEST)):
+        if got is not None and got < least:
+            raise ValueError(f"{name}={got}; expected at least {least}")
     torch.manual_seed(seed)
     model = smol_captioner(size)
     known, media = pictures(model, FeatureCache(cache or cache_folder() / "features"), limit, progress)

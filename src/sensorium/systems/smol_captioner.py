@@ -9,7 +9,7 @@
 The prefix is ClipCap's (Mokady et al. 2021, arXiv:2111.09734), the names in the prompt those of SmallCap (Ramos et al.
 2023, arXiv:2209.15323), which retrieves captions by the picture. They come from outside: they are words of the prompt
 (`recipes/captions.py` finds them, among the captions of training pictures and words that no picture goes with), and
-without them the system is a plain captioner.
+without them the system is a plain captioner, of which the weights that come with the repository know little.
 """
 
 from __future__ import annotations
