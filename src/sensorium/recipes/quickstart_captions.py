@@ -56,10 +56,9 @@ MADE = (
 FORCED = {(NAMES, "writes_with_retrieval")}  # says whether the model would write the name, not what else
 SHOWN = 6  # of each in the report
 PRINTED = 4  # captions in the terminal
-BESIDE = {
+BESIDE = {  # of captions; the consensus without the language model is what is chosen, its belief being 0
     "nearest": "nearest picture's",
     "retrieval": "retrieval alone",
-    "retrieval_consensus": "consensus without the language model",
     "ranks_retrieved": "language model alone",
     "writes_with_retrieval": "language model writes",
 }
